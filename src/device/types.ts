@@ -1,0 +1,205 @@
+/**
+ * The seam between the engine and its devices. A device knows buffers and programs, and no tensors.
+ *
+ * Everything above calls `device.execute(program, inputs, outputs, params)`. The WebGPU device runs
+ * `program.kernel`, which returns WGSL dispatches; the CPU device runs `program.host` (or `program.simd`, where the
+ * WebAssembly module covers the case). Nothing above this folder asks which of the two it is.
+ */
+import type { DType, HostData } from './dtype.js';
+
+/** One allocation of a device's pool. Opaque above the device. */
+export interface DeviceBuffer {
+  readonly device: Device;
+  /** Bytes asked for; the pool may have rounded up. A multiple of 4. */
+  readonly bytes: number;
+}
+
+/** A strided window onto a buffer. Strides and offset count elements; stride 0 repeats an element. */
+export interface View {
+  readonly buffer: DeviceBuffer;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/**
+ * A view in host memory, as `Program.host` gets it: element (i, j, …) is `data[offset + i·strides[0] + j·strides[1] + …]`.
+ * Never float16: the CPU device widens float16 to float32 before the call and rounds the outputs afterwards.
+ */
+export interface HostArray {
+  readonly data: Exclude<HostData, Uint16Array>;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/** What every op gives a device to run. */
+export interface Program<P = unknown> {
+  readonly name: string;
+  /** The reference implementation: plain loops. Outputs are contiguous with offset 0, contents undefined before. */
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: P): void;
+  /** WGSL dispatches that compute the same. */
+  kernel(call: KernelCall<P>): readonly Dispatch[];
+  /** A float32 WebAssembly path; returns false where it does not cover the case, and `host` runs instead. */
+  simd?(module: SimdModule, inputs: readonly SimdView[], outputs: readonly SimdView[], params: P): boolean;
+}
+
+/** What a kernel function may know when it chooses its WGSL. */
+export interface KernelCall<P = unknown> {
+  readonly inputs: readonly View[];
+  readonly outputs: readonly View[];
+  readonly params: P;
+  readonly target: KernelTarget;
+  /** A buffer for intermediate results, back in the pool once these dispatches are recorded. */
+  scratch(bytes: number): DeviceBuffer;
+}
+
+/** The traits of an adapter that kernels may specialise on. */
+export interface KernelTarget {
+  /** `software` adapters run each workgroup on one CPU core: barriers are dear there and shared memory is no gain. */
+  readonly kind: 'gpu' | 'software';
+  /** `shader-f16`: float16 tensors are bound as array<f16>. Without it the device widens them to float32 beforehand. */
+  readonly f16: boolean;
+  readonly subgroups: boolean;
+  readonly maxStorageBuffers: number;
+}
+
+/** WGSL types of storage elements. bool is u32 (0 or 1). */
+export type WgslType = 'f32' | 'f16' | 'i32' | 'u32';
+
+/** The WGSL storage type of a dtype. */
+export function wgslType(dtype: DType): WgslType {
+  switch (dtype) {
+    case 'float32':
+      return 'f32';
+    case 'float16':
+      return 'f16';
+    case 'int32':
+      return 'i32';
+    case 'uint32':
+    case 'bool':
+      return 'u32';
+    case 'float64':
+      throw new Error('wgslType: float64 does not exist in WGSL');
+  }
+}
+
+/**
+ * One compute shader. The device writes the declarations: `name: array<type>` for each binding, `p.name` for each
+ * parameter (an immediate or a uniform, as the adapter has it), and the entry point around `body`, in which
+ *
+ *     local:  u32    index of the invocation in its workgroup
+ *     group:  u32    index of the workgroup (folded over dimensions beyond 65,535)
+ *     index:  u32    group × workgroup size + local
+ *
+ * are defined. The first `bindings` are read, those marked `read_write` written; WebGPU forbids one buffer bound both ways.
+ */
+export interface Kernel {
+  /** Identifies the WGSL with all that it is specialised on: equal keys must mean equal text. */
+  readonly key: string;
+  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>`; readonly access: 'read' | 'read_write' }[];
+  /** Scalar parameters, in order; all four bytes wide. */
+  readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
+  readonly workgroupSize: number;
+  /** Functions, constants and workgroup variables at module scope. */
+  readonly declarations?: string;
+  /** Statements of `main`. */
+  readonly body: string;
+  readonly enables?: readonly ('f16' | 'subgroups')[];
+}
+
+/** One recorded use of a kernel. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  /** One per binding of the kernel, in order. */
+  readonly buffers: readonly DeviceBuffer[];
+  /** One per parameter of the kernel, in order. */
+  readonly params: readonly number[];
+  /** How many workgroups, any number; the device folds what one dimension does not hold. 0 records nothing. */
+  readonly workgroups: number;
+}
+
+/** A view in WebAssembly memory: `pointer` is the byte address of its first element. */
+export interface SimdView {
+  readonly pointer: number;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** The exports of the CPU device's WebAssembly module; grows with its kernels. */
+export interface SimdModule {
+  /**
+   * C[M×N] = A[M×K] · B[K×N], float32, any strides (elements) for A and B, C with row stride `ldc` and unit column stride.
+   * Pointers are byte addresses. `scratch` holds the packed panels: at least `matmulScratchBytes(M, N, K)` bytes.
+   */
+  matmul(
+    m: number, n: number, k: number,
+    a: number, aRow: number, aCol: number,
+    b: number, bRow: number, bCol: number,
+    c: number, ldc: number,
+    scratch: number,
+  ): void;
+  /** Pooled scratch in the module's memory, valid until the call that asked returns. */
+  scratch(bytes: number): number;
+  matmulScratchBytes(m: number, n: number, k: number): number;
+}
+
+/** What a device says about itself. */
+export interface DeviceInfo {
+  /** 'webgpu' or 'cpu'; for printing, never for branching. */
+  readonly kind: string;
+  /** E.g. 'NVIDIA H200', 'SwiftShader Device (LLVM 10.0.0)', 'CPU (WebAssembly SIMD)'. */
+  readonly name: string;
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** Counts of a device's memory pool, in bytes and buffers. */
+export interface MemoryStats {
+  /** Bytes of the buffers now handed out, as rounded by the pool. */
+  readonly liveBytes: number;
+  readonly peakBytes: number;
+  readonly liveBuffers: number;
+  /** Bytes in the pool that wait for reuse. */
+  readonly idleBytes: number;
+}
+
+/** What a device has done so far. */
+export interface DeviceStats {
+  /** Dispatches recorded (WebGPU) or programs run (CPU). */
+  readonly dispatches: number;
+  readonly submits: number;
+  readonly pipelines: number;
+  readonly bindGroupsCreated: number;
+  /** CPU time spent recording and encoding, in ms: our own work plus the API's. */
+  readonly recordMs: number;
+  readonly encodeMs: number;
+}
+
+export interface Device {
+  readonly info: DeviceInfo;
+  /** dtypes that tensors can have here. */
+  readonly dtypes: ReadonlySet<DType>;
+  /** A buffer from the pool, contents undefined. @throws DeviceError where the memory or the device's limits do not allow it; `op` names the asker. */
+  allocate(bytes: number, op: string): DeviceBuffer;
+  /** Gives a buffer back to the pool. Work recorded before may still use it: the queue keeps the order. */
+  free(buffer: DeviceBuffer): void;
+  /** Copies host bytes into a buffer, in order with everything executed before and after. `data` may be reused at once. */
+  write(buffer: DeviceBuffer, data: ArrayBufferView, byteOffset?: number): void;
+  /** Copies `bytes` (multiple of 4) from a buffer once all that was executed before is done. @throws DeviceError for any failure since the last await. */
+  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer>;
+  /** Runs a program, now or later, in order. Never waits. */
+  execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void;
+  /** Resolves when everything executed so far is done. @throws DeviceError as `read`. */
+  synchronize(): Promise<void>;
+  memory(): MemoryStats;
+  /** Sets the peak back to what is live. */
+  resetPeak(): void;
+  stats(): DeviceStats;
+  /** Waits for the work under way and gives everything back. Using the device afterwards throws DeviceError. Idempotent. */
+  close(): Promise<void>;
+}
