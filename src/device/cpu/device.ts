@@ -1,0 +1,272 @@
+/** The CPU device: runs each program's `simd` or `host` at once, in one WebAssembly memory. */
+import type { DType, HostData } from '../dtype.js';
+import { hostView, ITEM_SIZE } from '../dtype.js';
+import { DeviceError } from '../errors.js';
+import type {
+  Device,
+  DeviceBuffer,
+  DeviceInfo,
+  DeviceStats,
+  HostArray,
+  MemoryStats,
+  Program,
+  SimdModule,
+  SimdView,
+  View,
+} from '../types.js';
+import { narrow, widen } from './float16.js';
+import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
+
+/** A block of the memory, with the typed arrays over it that were asked for. */
+class CPUBuffer implements DeviceBuffer {
+  freed = false;
+  private epoch = -1;
+  private views: Partial<Record<DType, HostData>> = {};
+
+  constructor(
+    readonly device: CPUDevice,
+    readonly bytes: number,
+    readonly block: Block,
+    private readonly pool: MemoryPool,
+  ) {}
+
+  /** The whole buffer as elements of a dtype. Growing the memory detaches older views, so never hold one over an allocation. */
+  view(dtype: DType): HostData {
+    if (this.epoch !== this.pool.epoch) {
+      this.epoch = this.pool.epoch;
+      this.views = {};
+    }
+    return (this.views[dtype] ??= hostView(
+      dtype,
+      this.pool.memory.buffer,
+      this.block.pointer,
+      Math.floor(this.bytes / ITEM_SIZE[dtype]),
+    ));
+  }
+}
+
+/** A view whose buffer is known to be of this device. */
+interface CPUView extends View {
+  readonly buffer: CPUBuffer;
+}
+
+/** Runs programs at once on one thread; reads are still awaited, as on every device. */
+export class CPUDevice implements Device {
+  readonly info: DeviceInfo = {
+    kind: 'cpu',
+    name: 'CPU (WebAssembly SIMD)',
+    software: true,
+    features: ['simd128'],
+    limits: { maxMemoryBytes: MAX_BYTES },
+  };
+  readonly dtypes: ReadonlySet<DType> = new Set<DType>([
+    'float32',
+    'float64',
+    'float16',
+    'int32',
+    'uint32',
+    'bool',
+  ]);
+  private readonly simd: SimdModule | undefined;
+  private pool: MemoryPool | undefined;
+  private dispatches = 0;
+  /** Blocks that the running program needs besides its views. */
+  private temporary: Block[] = [];
+
+  constructor(maxBytes?: number) {
+    this.pool = new MemoryPool(maxBytes);
+    this.simd = undefined;
+  }
+
+  allocate(bytes: number, op: string): DeviceBuffer {
+    const pool = this.opened();
+    const rounded = Math.ceil(bytes / 4) * 4;
+    return new CPUBuffer(this, rounded, pool.take(rounded, op), pool);
+  }
+
+  /** After `close` this does nothing: the memory is gone already, and garbage collection may come late. */
+  free(buffer: DeviceBuffer): void {
+    if (!this.pool) return;
+    const mine = this.own(buffer);
+    if (mine.freed) throw new DeviceError('cpu: expected a buffer in use, got one that was freed before');
+    mine.freed = true;
+    this.pool.give(mine.block);
+  }
+
+  write(buffer: DeviceBuffer, data: ArrayBufferView, byteOffset = 0): void {
+    this.opened();
+    const mine = this.own(buffer);
+    checkRange('write', mine, byteOffset, data.byteLength);
+    const target = new Uint8Array(
+      this.opened().memory.buffer,
+      mine.block.pointer + byteOffset,
+      data.byteLength,
+    );
+    target.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+
+  async read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
+    const { memory } = this.opened();
+    const mine = this.own(buffer);
+    checkRange('read', mine, byteOffset, bytes);
+    const start = mine.block.pointer + byteOffset;
+    return memory.buffer.slice(start, start + bytes) as ArrayBuffer;
+  }
+
+  execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
+    const pool = this.opened();
+    this.dispatches++;
+    const ins = inputs as readonly CPUView[];
+    const outs = outputs as readonly CPUView[];
+    for (const view of ins) this.own(view.buffer);
+    for (const view of outs) this.own(view.buffer);
+    try {
+      if (ins.some(isFloat16) || outs.some(isFloat16)) this.runWidened(pool, program, ins, outs, params);
+      else this.run(program, ins, outs, params);
+    } finally {
+      for (const block of this.temporary) pool.give(block);
+      this.temporary.length = 0;
+    }
+  }
+
+  async synchronize(): Promise<void> {
+    this.opened();
+  }
+
+  memory(): MemoryStats {
+    return this.pool?.stats() ?? { liveBytes: 0, peakBytes: 0, liveBuffers: 0, idleBytes: 0 };
+  }
+
+  resetPeak(): void {
+    this.opened().resetPeak();
+  }
+
+  stats(): DeviceStats {
+    return {
+      dispatches: this.dispatches,
+      submits: 0,
+      pipelines: 0,
+      bindGroupsCreated: 0,
+      recordMs: 0,
+      encodeMs: 0,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.pool = undefined;
+  }
+
+  private run<P>(
+    program: Program<P>,
+    inputs: readonly CPUView[],
+    outputs: readonly CPUView[],
+    params: P,
+  ): void {
+    if (program.simd && this.simd && inputs.every(isFloat32) && outputs.every(isFloat32)) {
+      if (program.simd(this.simd, inputs.map(simdView), outputs.map(simdView), params)) return;
+    }
+    program.host(inputs.map(hostArray), outputs.map(hostArray), params);
+  }
+
+  /** Runs a program on float32 copies of its float16 views, then rounds the outputs. */
+  private runWidened<P>(
+    pool: MemoryPool,
+    program: Program<P>,
+    inputs: readonly CPUView[],
+    outputs: readonly CPUView[],
+    params: P,
+  ): void {
+    // All blocks first: taking one may grow the memory and detach views.
+    const wideInputs = inputs.map((view) =>
+      isFloat16(view) ? this.wideCopy(pool, program.name, view) : view,
+    );
+    const wideOutputs = outputs.map((view) =>
+      isFloat16(view) ? this.wideCopy(pool, program.name, view) : view,
+    );
+    // Outputs too: a program may update them in place.
+    inputs.forEach((view, i) => {
+      if (isFloat16(view)) fill(view, wideInputs[i]);
+    });
+    outputs.forEach((view, i) => {
+      if (isFloat16(view)) fill(view, wideOutputs[i]);
+    });
+    this.run(program, wideInputs, wideOutputs, params);
+    outputs.forEach((view, i) => {
+      if (!isFloat16(view)) return;
+      const wide = wideOutputs[i].buffer.view('uint32') as Uint32Array;
+      narrow(wide, view.buffer.view('float16') as Uint16Array, view.shape, view.strides, view.offset);
+    });
+  }
+
+  /** Room for a view's elements as float32. Repeated elements (stride 0) are held once. */
+  private wideCopy(pool: MemoryPool, op: string, view: CPUView): CPUView {
+    const strides = new Array<number>(view.shape.length).fill(0);
+    let count = 1;
+    for (let dim = view.shape.length - 1; dim >= 0; dim--) {
+      if (view.strides[dim] === 0) continue;
+      strides[dim] = count;
+      count *= view.shape[dim];
+    }
+    const block = pool.take(count * 4, op);
+    this.temporary.push(block);
+    const buffer = new CPUBuffer(this, count * 4, block, pool);
+    return { buffer, dtype: 'float32', shape: view.shape, strides, offset: 0 };
+  }
+
+  private opened(): MemoryPool {
+    if (!this.pool) throw new DeviceError('cpu: the device is closed');
+    return this.pool;
+  }
+
+  private own(buffer: DeviceBuffer): CPUBuffer {
+    if (buffer.device !== this)
+      throw new DeviceError('cpu: expected a buffer of this device, got one of another device');
+    return buffer as CPUBuffer;
+  }
+}
+
+/** Opens a CPU device; `maxBytes` limits its memory (at most, and unless given, 4 GiB). */
+export function openCPU(maxBytes?: number): CPUDevice {
+  return new CPUDevice(maxBytes);
+}
+
+function isFloat16(view: View): boolean {
+  return view.dtype === 'float16';
+}
+
+function isFloat32(view: View): boolean {
+  return view.dtype === 'float32';
+}
+
+function hostArray(view: CPUView): HostArray {
+  return {
+    data: view.buffer.view(view.dtype) as HostArray['data'],
+    dtype: view.dtype,
+    shape: view.shape,
+    strides: view.strides,
+    offset: view.offset,
+  };
+}
+
+function simdView(view: CPUView): SimdView {
+  return {
+    pointer: view.buffer.block.pointer + view.offset * 4,
+    dtype: view.dtype,
+    shape: view.shape,
+    strides: view.strides,
+  };
+}
+
+/** Widens a float16 view into the copy that `wideCopy` made room for. */
+function fill(view: CPUView, wide: CPUView): void {
+  const shape = view.shape.map((size, dim) => (view.strides[dim] === 0 ? Math.min(size, 1) : size));
+  const target = wide.buffer.view('float32') as Float32Array;
+  widen(view.buffer.view('float16') as Uint16Array, target, shape, view.strides, view.offset);
+}
+
+function checkRange(op: string, buffer: CPUBuffer, byteOffset: number, bytes: number): void {
+  if (byteOffset >= 0 && bytes >= 0 && byteOffset + bytes <= buffer.bytes) return;
+  throw new DeviceError(
+    `${op}: expected a range inside the buffer's ${buffer.bytes} bytes, got ${bytes} bytes from byte ${byteOffset}`,
+  );
+}
