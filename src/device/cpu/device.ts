@@ -16,6 +16,7 @@ import type {
 } from '../types.js';
 import { narrow, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
+import { instantiateSimd } from './simd.js';
 
 /** A block of the memory, with the typed arrays over it that were asked for. */
 class CPUBuffer implements DeviceBuffer {
@@ -67,15 +68,16 @@ export class CPUDevice implements Device {
     'uint32',
     'bool',
   ]);
-  private readonly simd: SimdModule | undefined;
+  private readonly simd: SimdModule;
   private pool: MemoryPool | undefined;
   private dispatches = 0;
   /** Blocks that the running program needs besides its views. */
   private temporary: Block[] = [];
 
   constructor(maxBytes?: number) {
-    this.pool = new MemoryPool(maxBytes);
-    this.simd = undefined;
+    const pool = new MemoryPool(maxBytes);
+    this.pool = pool;
+    this.simd = instantiateSimd(pool.memory, (bytes) => this.temporaryBlock(pool, bytes, 'scratch').pointer);
   }
 
   allocate(bytes: number, op: string): DeviceBuffer {
@@ -162,7 +164,7 @@ export class CPUDevice implements Device {
     outputs: readonly CPUView[],
     params: P,
   ): void {
-    if (program.simd && this.simd && inputs.every(isFloat32) && outputs.every(isFloat32)) {
+    if (program.simd && inputs.every(isFloat32) && outputs.every(isFloat32)) {
       if (program.simd(this.simd, inputs.map(simdView), outputs.map(simdView), params)) return;
     }
     program.host(inputs.map(hostArray), outputs.map(hostArray), params);
@@ -207,10 +209,16 @@ export class CPUDevice implements Device {
       strides[dim] = count;
       count *= view.shape[dim];
     }
-    const block = pool.take(count * 4, op);
-    this.temporary.push(block);
+    const block = this.temporaryBlock(pool, count * 4, op);
     const buffer = new CPUBuffer(this, count * 4, block, pool);
     return { buffer, dtype: 'float32', shape: view.shape, strides, offset: 0 };
+  }
+
+  /** A block that goes back when the running program is done. */
+  private temporaryBlock(pool: MemoryPool, bytes: number, op: string): Block {
+    const block = pool.take(bytes, op);
+    this.temporary.push(block);
+    return block;
   }
 
   private opened(): MemoryPool {
