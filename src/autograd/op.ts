@@ -1,0 +1,227 @@
+/** The one place where operations are defined and run. */
+import { type DType, isFloat } from '../device/dtype.js';
+import { DeviceError, DTypeError } from '../device/errors.js';
+import type { Dispatch, HostArray, KernelCall, Program, SimdModule, SimdView } from '../device/types.js';
+import type { Shape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { contiguousCopy } from './contiguous.js';
+import { mode } from './mode.js';
+import { Node } from './node.js';
+import { save } from './saved.js';
+
+/** Shape and dtype of an output, or what `infer` sees of an input. */
+export interface Spec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** What a backward formula may read. */
+export interface BackwardContext<P> {
+  /** Gradient of the first output. */
+  readonly gradOutput: Tensor;
+  /** Gradients of all outputs; null where none arrived. */
+  readonly gradOutputs: readonly (Tensor | null)[];
+  readonly params: P;
+  /** A saved input. @throws Error unless `saves` names it. */
+  input(i: number): Tensor;
+  /** A saved output. @throws Error unless `saves` names it. */
+  output(i?: number): Tensor;
+  /** Whether the gradient of input i is wanted; others may be null. */
+  needs(i: number): boolean;
+  readonly inputShapes: readonly Shape[];
+}
+
+/** What backward may read: an input by number, or 'output' (the first), or 'output1', … */
+export type SaveName = number | 'output' | `output${number}`;
+
+/**
+ * The definition of an operation: everything the engine knows about it, in one literal.
+ *
+ * `host` and `kernel` get inputs as `layout` says: 'contiguous' inputs are row-major with offset 0 or more (default),
+ * 'strided' ones come as they are, also broadcast (stride 0) and transposed.
+ */
+export interface OpDefinition<P> extends Program<P> {
+  readonly name: string;
+  /** Which layouts the implementations take: for all inputs, or input by input. */
+  readonly layout?: 'strided' | 'contiguous' | readonly ('strided' | 'contiguous')[];
+  /** Output shapes and dtypes; throws ShapeError or DTypeError. */
+  infer(inputs: readonly Spec[], params: P): Spec | readonly Spec[];
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: P): void;
+  kernel(call: KernelCall<P>): readonly Dispatch[];
+  simd?(module: SimdModule, inputs: readonly SimdView[], outputs: readonly SimdView[], params: P): boolean;
+  /** What backward reads; everything else is free to go. */
+  readonly saves?: readonly SaveName[] | ((params: P) => readonly SaveName[]);
+  /** Gradients of the inputs, in order, written in operations so that they can be differentiated again. */
+  backward?(context: BackwardContext<P>): readonly (Tensor | null | undefined)[];
+  /** Says that an op with floating-point output has no gradient on purpose. */
+  readonly differentiable?: false;
+  /** Inputs need not share a dtype (indices, masks); `infer` checks them. */
+  readonly mixedDTypes?: boolean;
+}
+
+/** A defined operation, callable. */
+export interface Op<I extends readonly Tensor[], P> {
+  (inputs: I, params: P): Tensor;
+  /** All outputs, for operations that have several. */
+  all(inputs: I, params: P): Tensor[];
+  readonly definition: OpDefinition<P>;
+}
+
+/** Every defined operation by name. */
+export const registry = new Map<string, OpDefinition<never>>();
+
+/**
+ * Defines and registers an operation.
+ *
+ * @throws Error when the name is taken, or when there is neither `backward` nor `differentiable: false`: an operation
+ *   without a gradient must say so.
+ */
+export function defineOp<I extends readonly Tensor[], P>(definition: OpDefinition<P>): Op<I, P> {
+  register(definition);
+  const all = (inputs: I, params: P) => run(definition, inputs, params);
+  return Object.assign((inputs: I, params: P) => all(inputs, params)[0], { all, definition });
+}
+
+function register<P>(definition: OpDefinition<P>): void {
+  const { name } = definition;
+  if (registry.has(name)) throw new Error(`defineOp: the name '${name}' is taken`);
+  if (!definition.backward && definition.differentiable !== false) {
+    throw new Error(
+      `defineOp: expected '${name}' to have backward or to say differentiable: false, got neither`,
+    );
+  }
+  if (definition.backward && definition.differentiable === false) {
+    throw new Error(`defineOp: expected '${name}' to have backward or differentiable: false, got both`);
+  }
+  registry.set(name, definition as OpDefinition<never>);
+}
+
+/** Runs an operation: infer, allocate, execute, record. */
+function run<P>(def: OpDefinition<P>, inputs: readonly Tensor[], params: P): Tensor[] {
+  const first = inputs[0];
+  const device = first.device;
+  let tracked = false;
+  for (let i = 0; i < inputs.length; i++) {
+    const t = inputs[i];
+    if (t.device !== device) {
+      throw new DeviceError(
+        `${def.name}: expected tensors on one device, got ${first.device.info.name} and ${t.device.info.name}; move one with await x.to(device)`,
+      );
+    }
+    if (!def.mixedDTypes && t.dtype !== first.dtype) {
+      throw new DTypeError(
+        `${def.name}: expected one dtype, got ${inputs.map((x) => x.dtype).join(' and ')}; convert with x.to('${first.dtype}')`,
+      );
+    }
+    tracked ||= t.requiresGrad;
+  }
+  const inferred = def.infer(inputs, params);
+  const specs = Array.isArray(inferred) ? (inferred as readonly Spec[]) : [inferred as Spec];
+  const node = tracked && mode.gradEnabled && def.backward ? makeNode(def, inputs, params) : null;
+
+  let views = inputs;
+  let temporary: Tensor[] | null = null;
+  for (let i = 0; i < inputs.length; i++) {
+    const layout = def.layout === undefined || typeof def.layout === 'string' ? def.layout : def.layout[i];
+    if (layout === 'strided' || inputs[i].isContiguous) continue;
+    if (views === inputs) views = [...inputs];
+    const copy = contiguousCopy(inputs[i]);
+    (views as Tensor[])[i] = copy;
+    (temporary ??= []).push(copy);
+  }
+
+  const outputs: Tensor[] = [];
+  for (let i = 0; i < specs.length; i++) {
+    const { shape, dtype } = specs[i];
+    // Index and mask outputs (argmax, topk's indices) carry no gradient.
+    outputs.push(Tensor.allocate(device, dtype, shape, def.name, isFloat(dtype) ? node : null, i));
+  }
+  device.execute(def, views, outputs, params);
+  if (temporary) for (const t of temporary) t.release();
+  if (node) {
+    node.outputShapes = specs.map((s) => s.shape);
+    node.outputDType = specs[0].dtype;
+    const names = saveNames(def, params);
+    node.saved = names.map((name) =>
+      save(typeof name === 'number' ? inputs[name] : outputs[outputNumber(name)]),
+    );
+  }
+  mode.observer?.ran(def.name, inputs, outputs, params);
+  return outputs;
+}
+
+const NO_SAVES: readonly SaveName[] = [];
+
+function saveNames<P>(def: OpDefinition<P>, params: P): readonly SaveName[] {
+  return typeof def.saves === 'function' ? def.saves(params) : (def.saves ?? NO_SAVES);
+}
+
+function outputNumber(name: string): number {
+  return name === 'output' ? 0 : Number(name.slice('output'.length));
+}
+
+function makeNode<P>(def: OpDefinition<P>, inputs: readonly Tensor[], params: P): Node {
+  const inputShapes = inputs.map((t) => t.shape);
+  return new Node(def.name, inputs[0].device, inputs, (node, gradOutputs) => {
+    const names = saveNames(def, params);
+    const slot = (name: SaveName): number => {
+      const at = names.indexOf(name);
+      if (at < 0) throw new Error(`${def.name}: backward reads '${name}', which saves does not name`);
+      return at;
+    };
+    return def.backward!({
+      gradOutput: gradOutputs[0]!,
+      gradOutputs,
+      params,
+      inputShapes,
+      needs: (i) => node.needs(i),
+      input: (i) => node.unpackInput(slot(i), i),
+      output: (i = 0) => node.unpackOutput(slot(i === 0 ? 'output' : `output${i}`), i),
+    });
+  });
+}
+
+/**
+ * An operation that only looks at storage in another way: `view` gives the output's shape, strides and offset.
+ */
+export interface ViewDefinition<P> {
+  readonly name: string;
+  view(input: Tensor, params: P): { shape: Shape; strides: readonly number[]; offset: number };
+  backward(gradOutput: Tensor, params: P, inputShape: Shape): Tensor;
+}
+
+/** Every defined view operation by name. */
+export const viewRegistry = new Map<string, ViewDefinition<never>>();
+
+/** Defines and registers a view. */
+export function defineView<P>(def: ViewDefinition<P>): (input: Tensor, params: P) => Tensor {
+  if (registry.has(def.name) || viewRegistry.has(def.name))
+    throw new Error(`defineView: the name '${def.name}' is taken`);
+  viewRegistry.set(def.name, def as ViewDefinition<never>);
+  return (input, params) => {
+    const { shape, strides, offset } = def.view(input, params);
+    const inputShape = input.shape;
+    const node =
+      mode.gradEnabled && input.requiresGrad
+        ? new Node(def.name, input.device, [input], (_, grads) => [
+            def.backward(grads[0]!, params, inputShape),
+          ])
+        : null;
+    if (node) {
+      node.outputShapes = [shape];
+      node.outputDType = input.dtype;
+    }
+    return new Tensor(input.storage.retain(), input.dtype, shape, strides, offset, def.name, node);
+  };
+}
+
+/** Runs a program that writes into existing tensors, and counts the write. For optimizers and in-place methods. */
+export function executeInPlace<P>(
+  program: Program<P>,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  params: P,
+): void {
+  outputs[0].device.execute(program, inputs, outputs, params);
+  for (const t of outputs) t.storage.version++;
+}

@@ -1,0 +1,90 @@
+/**
+ * The state behind every random operation: a 64-bit seed and a counter. Philox 4×32-10 turns (seed, counter + i) into
+ * the i-th group of four random words, the same on every device, so that a mask can be made again in recomputation.
+ *
+ * @source Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+ */
+export interface RandomState {
+  readonly seed: number;
+  readonly counter: number;
+}
+
+export class Generator {
+  private seed = 0;
+  private counter = 0;
+
+  constructor(seed = 0) {
+    this.manualSeed(seed);
+  }
+
+  /** Sets the seed (an integer in [0, 2⁵³)) and starts the counter again. */
+  manualSeed(seed: number): this {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new RangeError(`manualSeed: expected an integer in [0, 2^53), got ${seed}`);
+    }
+    this.seed = seed;
+    this.counter = 0;
+    return this;
+  }
+
+  /** The state for an operation that draws `count` words; moves the counter past them. */
+  draw(count: number): RandomState {
+    const state = { seed: this.seed, counter: this.counter };
+    this.counter += Math.ceil(count / 4);
+    return state;
+  }
+
+  getState(): RandomState {
+    return { seed: this.seed, counter: this.counter };
+  }
+
+  setState(state: RandomState): void {
+    this.seed = state.seed;
+    this.counter = state.counter;
+  }
+}
+
+/** The generator that operations use unless given another. */
+export const defaultGenerator = new Generator(0);
+
+/** Seeds the default generator: the same seed gives the same numbers on every device. */
+export function manualSeed(seed: number): void {
+  defaultGenerator.manualSeed(seed);
+}
+
+/** One block of Philox 4×32-10: four 32-bit words from a counter and a seed. `out` receives them. */
+export function philox(counter: number, seed: number, out: Uint32Array): void {
+  let c0 = counter >>> 0;
+  let c1 = Math.floor(counter / 2 ** 32) >>> 0;
+  let c2 = 0;
+  let c3 = 0;
+  let k0 = seed >>> 0;
+  let k1 = Math.floor(seed / 2 ** 32) >>> 0;
+  for (let round = 0; round < 10; round++) {
+    const hi0 = mulHigh(0xd2511f53, c0);
+    const lo0 = Math.imul(0xd2511f53, c0);
+    const hi1 = mulHigh(0xcd9e8d57, c2);
+    const lo1 = Math.imul(0xcd9e8d57, c2);
+    c0 = hi1 ^ c1 ^ k0;
+    c1 = lo1;
+    c2 = hi0 ^ c3 ^ k1;
+    c3 = lo0;
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
+  }
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
+}
+
+/** The upper 32 bits of the 64-bit product of two unsigned words. */
+function mulHigh(a: number, b: number): number {
+  const a0 = a & 0xffff;
+  const a1 = a >>> 16;
+  const b0 = b & 0xffff;
+  const b1 = b >>> 16;
+  const mid = a1 * b0 + ((a0 * b0) >>> 16);
+  const mid2 = a0 * b1 + (mid % 0x10000);
+  return (a1 * b1 + Math.floor(mid / 0x10000) + Math.floor(mid2 / 0x10000)) | 0;
+}
