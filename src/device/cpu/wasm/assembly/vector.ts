@@ -47,7 +47,7 @@ export function rowTimesMatrix(k: i32, n: i32, x: usize, b: usize, bRow: i32, bC
 /** y = Σₚ xₚ · (row p of B), four rows at a time; rows are contiguous, `step` bytes apart. */
 function sumRows(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): void {
   memory.fill(y, 0, <usize>n << 2);
-  const vectorEnd = y + (<usize>(n & ~3) << 2);
+  const vectorEnd = y + (<usize>(n & ~7) << 2);
   const end = y + (<usize>n << 2);
   let p = 0;
   for (; p + 4 <= k; p += 4) {
@@ -57,14 +57,17 @@ function sumRows(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): voi
     const x3 = v128.load32_splat(x, 12);
     let b0 = b, b1 = b + step, b2 = b1 + step, b3 = b2 + step;
     let at = y;
-    for (; at < vectorEnd; at += 16) {
-      const sum01 = f32x4.add(f32x4.mul(x0, v128.load(b0)), f32x4.mul(x1, v128.load(b1)));
-      const sum23 = f32x4.add(f32x4.mul(x2, v128.load(b2)), f32x4.mul(x3, v128.load(b3)));
+    for (; at < vectorEnd; at += 32) {
+      let sum01 = f32x4.add(f32x4.mul(x0, v128.load(b0)), f32x4.mul(x1, v128.load(b1)));
+      let sum23 = f32x4.add(f32x4.mul(x2, v128.load(b2)), f32x4.mul(x3, v128.load(b3)));
       v128.store(at, f32x4.add(v128.load(at), f32x4.add(sum01, sum23)));
-      b0 += 16;
-      b1 += 16;
-      b2 += 16;
-      b3 += 16;
+      sum01 = f32x4.add(f32x4.mul(x0, v128.load(b0, 16)), f32x4.mul(x1, v128.load(b1, 16)));
+      sum23 = f32x4.add(f32x4.mul(x2, v128.load(b2, 16)), f32x4.mul(x3, v128.load(b3, 16)));
+      v128.store(at, f32x4.add(v128.load(at, 16), f32x4.add(sum01, sum23)), 16);
+      b0 += 32;
+      b1 += 32;
+      b2 += 32;
+      b3 += 32;
     }
     for (; at < end; at += 4) {
       const sum01 = f32x4.extract_lane(x0, 0) * load<f32>(b0) + f32x4.extract_lane(x1, 0) * load<f32>(b1);
@@ -82,9 +85,10 @@ function sumRows(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): voi
     const x0 = v128.load32_splat(x);
     let b0 = b;
     let at = y;
-    for (; at < vectorEnd; at += 16) {
+    for (; at < vectorEnd; at += 32) {
       v128.store(at, f32x4.add(v128.load(at), f32x4.mul(x0, v128.load(b0))));
-      b0 += 16;
+      v128.store(at, f32x4.add(v128.load(at, 16), f32x4.mul(x0, v128.load(b0, 16))), 16);
+      b0 += 32;
     }
     for (; at < end; at += 4) {
       store<f32>(at, load<f32>(at) + f32x4.extract_lane(x0, 0) * load<f32>(b0));
@@ -97,23 +101,28 @@ function sumRows(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): voi
 
 /** yⱼ = x · (column j of B), four columns at a time; columns are contiguous, `step` bytes apart. */
 function columnDots(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): void {
-  const vectorEnd = x + (<usize>(k & ~3) << 2);
+  const vectorEnd = x + (<usize>(k & ~7) << 2);
   const end = x + (<usize>k << 2);
   let j = 0;
   for (; j + 4 <= n; j += 4) {
     let sum0 = f32x4.splat(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
     let b0 = b, b1 = b + step, b2 = b1 + step, b3 = b2 + step;
     let at = x;
-    for (; at < vectorEnd; at += 16) {
-      const value = v128.load(at);
+    for (; at < vectorEnd; at += 32) {
+      let value = v128.load(at);
       sum0 = f32x4.add(sum0, f32x4.mul(value, v128.load(b0)));
       sum1 = f32x4.add(sum1, f32x4.mul(value, v128.load(b1)));
       sum2 = f32x4.add(sum2, f32x4.mul(value, v128.load(b2)));
       sum3 = f32x4.add(sum3, f32x4.mul(value, v128.load(b3)));
-      b0 += 16;
-      b1 += 16;
-      b2 += 16;
-      b3 += 16;
+      value = v128.load(at, 16);
+      sum0 = f32x4.add(sum0, f32x4.mul(value, v128.load(b0, 16)));
+      sum1 = f32x4.add(sum1, f32x4.mul(value, v128.load(b1, 16)));
+      sum2 = f32x4.add(sum2, f32x4.mul(value, v128.load(b2, 16)));
+      sum3 = f32x4.add(sum3, f32x4.mul(value, v128.load(b3, 16)));
+      b0 += 32;
+      b1 += 32;
+      b2 += 32;
+      b3 += 32;
     }
     let s0 = sumLanes(sum0), s1 = sumLanes(sum1), s2 = sumLanes(sum2), s3 = sumLanes(sum3);
     for (; at < end; at += 4) {
