@@ -1,0 +1,348 @@
+/** The WebGPU device. */
+import type { DType } from '../dtype.js';
+import { DeviceError } from '../errors.js';
+import type {
+  Device,
+  DeviceBuffer,
+  DeviceInfo,
+  DeviceStats,
+  KernelTarget,
+  MemoryStats,
+  Program,
+  View,
+} from '../types.js';
+import { type FoundAdapter, findAdapter, limitsOf } from './adapter.js';
+import { Faults } from './faults.js';
+import { contiguousView, elements, narrow, widen } from './half.js';
+import { PipelineCache } from './pipelines.js';
+import { BufferPool, WebGPUBuffer } from './pool.js';
+import { Recorder } from './recorder.js';
+
+/** How to open a WebGPU device. */
+export interface WebGPUOptions {
+  /** Which adapter; nothing means the best GPU and never a software one. See `findAdapter`. */
+  readonly adapter?: string;
+  /** Pass parameters as immediates where the adapter can (the default), or always through the uniform ring. */
+  readonly immediates?: boolean;
+  /** Use `shader-f16` where the adapter has it (the default), or always widen float16 to float32. */
+  readonly f16?: boolean;
+  /** Commands that wait before a batch is submitted unasked. */
+  readonly batchSize?: number;
+  /** Measure the time that `execute` takes (`stats().recordMs`); costs two clock readings per call. */
+  readonly timing?: boolean;
+  /** Check that kernels of equal keys have equal WGSL. */
+  readonly debug?: boolean;
+}
+
+/** Features that kernels, the profiler or the recorder can use. */
+const FEATURES = [
+  'shader-f16',
+  'subgroups',
+  'subgroup-size-control',
+  'timestamp-query',
+  'chromium-experimental-timestamp-query-inside-passes',
+  'chromium-experimental-subgroup-matrix',
+];
+
+/** Limits that bound what compute kernels can do; all are raised to the adapter's. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxUniformBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxUniformBuffersPerShaderStage',
+  'maxBindingsPerBindGroup',
+  'maxBindGroups',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxComputeWorkgroupSizeZ',
+  'maxComputeWorkgroupsPerDimension',
+  'maxImmediateSize',
+];
+
+/** float64 is missing: WGSL has no such type. */
+const DTYPES: ReadonlySet<DType> = new Set(['float32', 'float16', 'int32', 'uint32', 'bool']);
+
+/**
+ * Opens a WebGPU device.
+ *
+ * @throws DeviceError where there is no such adapter, or it gives no device
+ */
+export async function openWebGPU(options: WebGPUOptions = {}): Promise<WebGPUDevice> {
+  const found = await findAdapter(options.adapter);
+  const { adapter } = found;
+  const requiredLimits: Record<string, number> = {};
+  for (const key of LIMITS) {
+    const value = adapter.limits[key as keyof GPUSupportedLimits];
+    if (typeof value === 'number') requiredLimits[key] = value;
+  }
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
+  try {
+    const gpu = await adapter.requestDevice({ label: 'dawngrad', requiredFeatures, requiredLimits });
+    return new WebGPUDevice(found, gpu, options);
+  } catch (error) {
+    throw new DeviceError(
+      `openWebGPU: expected a device from ${found.name}, got: ${(error as Error).message}`,
+    );
+  }
+}
+
+export class WebGPUDevice implements Device {
+  readonly info: DeviceInfo;
+  readonly dtypes = DTYPES;
+  readonly target: KernelTarget;
+  private readonly faults: Faults;
+  private readonly pool: BufferPool;
+  private readonly pipelines: PipelineCache;
+  private readonly recorder: Recorder;
+  private readonly timing: boolean;
+  /** Reads under way, which `close` waits for. */
+  private readonly reads = new Set<Promise<unknown>>();
+  private recordMs = 0;
+  private closing: Promise<void> | null = null;
+
+  constructor(
+    /** Kept because Dawn lives only as long as its GPU object. */
+    readonly found: FoundAdapter,
+    readonly gpu: GPUDevice,
+    options: WebGPUOptions = {},
+  ) {
+    const features = [...gpu.features].sort();
+    const limits = limitsOf(gpu.limits);
+    const immediates =
+      options.immediates !== false &&
+      found.gpu.wgslLanguageFeatures.has('immediate_address_space') &&
+      (limits.maxImmediateSize ?? 0) >= 64;
+    this.info = {
+      kind: 'webgpu',
+      name: found.name,
+      software: found.software,
+      features: immediates ? [...features, 'immediates'] : features,
+      limits,
+    };
+    this.target = {
+      kind: found.software ? 'software' : 'gpu',
+      f16: options.f16 !== false && gpu.features.has('shader-f16'),
+      subgroups: gpu.features.has('subgroups'),
+      maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
+    };
+    this.timing = options.timing ?? false;
+    const faults = (this.faults = new Faults(gpu));
+    const pipelines = (this.pipelines = new PipelineCache({
+      gpu,
+      faults,
+      immediates,
+      debug: options.debug ?? false,
+      ready: () => this.recorder.submitIfFull(),
+    }));
+    this.recorder = new Recorder({ device: this, gpu, faults, pipelines }, options.batchSize ?? 256);
+    this.pool = new BufferPool({
+      gpu,
+      faults,
+      adapterName: found.name,
+      syncErrors: found.syncErrors,
+      batch: () => this.recorder.batch,
+      submit: () => this.recorder.submitIfReady(),
+    });
+  }
+
+  allocate(bytes: number, op: string): DeviceBuffer {
+    this.assertOpen(op);
+    const rounded = Math.ceil(bytes / 4) * 4;
+    return new WebGPUBuffer(this, rounded, this.pool.take(rounded, op));
+  }
+
+  free(buffer: DeviceBuffer): void {
+    // After `close` nothing is left to give back, and finalizers may still call.
+    if (this.closing) return;
+    const block = this.recorder.blockOf(buffer, 'free');
+    (buffer as WebGPUBuffer).block = null;
+    this.pool.give(block);
+  }
+
+  write(buffer: DeviceBuffer, data: ArrayBufferView, byteOffset = 0): void {
+    this.assertOpen('write');
+    const block = this.recorder.blockOf(buffer, 'write');
+    const end = byteOffset + data.byteLength;
+    const padded = Math.ceil(end / 4) * 4;
+    // WebGPU writes whole words; only at a buffer's end is the rest of one free.
+    if (
+      byteOffset % 4 !== 0 ||
+      byteOffset < 0 ||
+      padded > buffer.bytes ||
+      (padded !== end && padded !== buffer.bytes)
+    ) {
+      throw new DeviceError(
+        `write: expected whole 4-byte words within ${buffer.bytes} bytes, got bytes ${byteOffset} to ${end}`,
+      );
+    }
+    let bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    if (padded !== end) {
+      const copy = new Uint8Array(padded - byteOffset);
+      copy.set(bytes);
+      bytes = copy;
+    }
+    (buffer as WebGPUBuffer).written = true;
+    if (bytes.length > 0) this.recorder.write(block, byteOffset, bytes);
+  }
+
+  async read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
+    this.assertOpen('read');
+    const block = this.recorder.blockOf(buffer, 'read');
+    if (
+      byteOffset % 4 !== 0 ||
+      bytes % 4 !== 0 ||
+      byteOffset < 0 ||
+      bytes < 0 ||
+      byteOffset + bytes > buffer.bytes
+    ) {
+      throw new DeviceError(
+        `read: expected whole 4-byte words within ${buffer.bytes} bytes, got bytes ${byteOffset} to ${byteOffset + bytes}`,
+      );
+    }
+    if (bytes === 0) {
+      await this.synchronize();
+      return new ArrayBuffer(0);
+    }
+    const staging = this.pool.takeStaging(bytes, 'read');
+    this.recorder.copy(block, byteOffset, bytes, staging);
+    return this.track(this.fetch(staging, bytes));
+  }
+
+  execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
+    this.assertOpen(program.name);
+    const started = this.timing ? performance.now() : 0;
+    if (!this.target.f16 && (inputs.some(isHalf) || outputs.some(isHalf))) {
+      this.runWidened(program, inputs, outputs, params);
+    } else {
+      this.run(program, inputs, outputs, params);
+    }
+    for (let i = 0; i < outputs.length; i++) (outputs[i].buffer as WebGPUBuffer).written = true;
+    this.recorder.submitIfFull();
+    if (this.timing) this.recordMs += performance.now() - started;
+  }
+
+  async synchronize(): Promise<void> {
+    this.assertOpen('synchronize');
+    await this.recorder.flush();
+    if (this.faults.dead === null) await this.gpu.queue.onSubmittedWorkDone();
+    this.faults.raise('synchronize');
+  }
+
+  memory(): MemoryStats {
+    return this.pool.memory();
+  }
+
+  resetPeak(): void {
+    this.pool.resetPeak();
+  }
+
+  stats(): DeviceStats {
+    return {
+      dispatches: this.recorder.dispatches,
+      submits: this.recorder.submits,
+      pipelines: this.pipelines.pipelines,
+      bindGroupsCreated: this.pipelines.bindGroupsCreated,
+      recordMs: this.recordMs,
+      encodeMs: this.recorder.encodeMs,
+    };
+  }
+
+  close(): Promise<void> {
+    return (this.closing ??= this.shutDown());
+  }
+
+  private async shutDown(): Promise<void> {
+    await this.recorder.flush();
+    if (this.faults.dead === null) await this.gpu.queue.onSubmittedWorkDone().catch(() => {});
+    await Promise.allSettled(this.reads);
+    this.faults.dead ??= 'the device was closed; open a new one';
+    this.recorder.clear();
+    this.pool.destroyAll();
+    this.gpu.destroy();
+    await this.gpu.lost;
+  }
+
+  private run<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
+    const { name } = program;
+    const borrowed: DeviceBuffer[] = [];
+    const scratch = (bytes: number) => {
+      const buffer = this.allocate(bytes, name);
+      borrowed.push(buffer);
+      return buffer;
+    };
+    try {
+      const dispatches = program.kernel({ inputs, outputs, params, target: this.target, scratch });
+      for (let i = 0; i < dispatches.length; i++) this.recorder.dispatch(name, dispatches[i]);
+    } finally {
+      for (let i = 0; i < borrowed.length; i++) this.free(borrowed[i]);
+    }
+  }
+
+  /** Runs a program on float32 copies of its float16 views, and rounds the outputs back. */
+  private runWidened<P>(
+    program: Program<P>,
+    inputs: readonly View[],
+    outputs: readonly View[],
+    params: P,
+  ): void {
+    const { name } = program;
+    const borrowed: DeviceBuffer[] = [];
+    const wide = (view: View, load: boolean): View => {
+      if (!isHalf(view)) return view;
+      const buffer = this.allocate(elements(view.shape) * 4, name);
+      borrowed.push(buffer);
+      if (load) this.recorder.dispatch(name, widen(view, buffer));
+      return contiguousView(buffer, view.shape);
+    };
+    try {
+      const wideInputs = inputs.map((view) => wide(view, true));
+      // A program may update its outputs in place; a buffer that was never written has nothing to keep.
+      const wideOutputs = outputs.map((view) => wide(view, (view.buffer as WebGPUBuffer).written));
+      this.run(program, wideInputs, wideOutputs, params);
+      outputs.forEach((view, i) => {
+        if (isHalf(view)) this.recorder.dispatch(name, narrow(wideOutputs[i].buffer, view));
+      });
+    } finally {
+      for (const buffer of borrowed) this.free(buffer);
+    }
+  }
+
+  /** What a copy has put into `staging`, once it is done. */
+  private async fetch(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    let data: ArrayBuffer | null = null;
+    try {
+      await this.recorder.flush();
+      if (this.faults.dead === null) {
+        await staging.mapAsync(1, 0, bytes); // GPUMapMode.READ
+        data = staging.getMappedRange(0, bytes).slice(0);
+        staging.unmap();
+      }
+    } catch (error) {
+      // A mapping fails when the device goes or the batch was invalid; the reason is known by then, and says more.
+      this.faults.note('read', (error as Error).message || 'the buffer could not be mapped');
+    }
+    if (data === null || this.faults.dead !== null) staging.destroy();
+    else this.pool.giveStaging(staging);
+    this.faults.raise('read');
+    return data!;
+  }
+
+  private track<T>(work: Promise<T>): Promise<T> {
+    this.reads.add(work);
+    const done = () => this.reads.delete(work);
+    work.then(done, done);
+    return work;
+  }
+
+  private assertOpen(op: string): void {
+    if (this.closing) throw new DeviceError(`${op}: the device was closed; open a new one`);
+    this.faults.assertAlive(op);
+  }
+}
+
+function isHalf(view: View): boolean {
+  return view.dtype === 'float16';
+}
