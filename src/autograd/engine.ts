@@ -9,6 +9,7 @@ import { contiguousCopy } from './contiguous.js';
 import { mode } from './mode.js';
 import { Node } from './node.js';
 import { add } from './ops/arithmetic.js';
+import { reshape } from './ops/broadcast.js';
 
 export interface BackwardOptions {
   /** The gradient of the tensor itself; 1 by default, for scalars only. */
@@ -103,10 +104,15 @@ function ownHandles(
   return results.map((t) => {
     if (!t) return null;
     // A tensor from outside this formula's scope (a leaf, a constant) is not ours to release either.
-    const own = seen.has(t) || !isMine(t) ? t.alias() : t;
+    const own = seen.has(t) || !isMine(t) ? another(t) : t;
     seen.add(t);
     return own;
   });
+}
+
+/** A second handle on a gradient. A leaf gets a recorded view, so that second derivatives find it. */
+function another(t: Tensor): Tensor {
+  return t.isLeaf && t.requiresGrad && mode.gradEnabled ? reshape(t, t.shape) : t.alias();
 }
 
 function initialGradient(t: Tensor, gradient: Tensor | null | undefined): Tensor {
@@ -121,7 +127,7 @@ function initialGradient(t: Tensor, gradient: Tensor | null | undefined): Tensor
         `backward: expected a gradient of shape ${formatShape(t.shape)}, got ${formatShape(gradient.shape)}`,
       );
     }
-    return gradient.alias();
+    return another(gradient);
   }
   if (t.numel !== 1) {
     throw new GradError(
@@ -232,7 +238,7 @@ export function grad(
       leaf: (leaf, g) => sums.add(leaf, g),
       output: (node, index, g) => {
         inputs.forEach((t, i) => {
-          if (t.gradFn === node && t.outputIndex === index) results[i] = g.alias();
+          if (t.gradFn === node && t.outputIndex === index) results[i] = another(g);
         });
       },
       relevant: relevance(roots, inputs),
@@ -245,7 +251,7 @@ export function grad(
     );
     sums.forEach((leaf, g) => {
       inputs.forEach((t, i) => {
-        if (t === leaf) results[i] = g.alias();
+        if (t === leaf) results[i] = another(g);
       });
     });
     results.forEach((g, i) => {

@@ -1,0 +1,6 @@
+/** The table of all operations: what the conformance suite runs. */
+import { arithmetic } from './op-info/arithmetic.js';
+import { views } from './op-info/views.js';
+import type { OpInfo } from './op-info/types.js';
+
+export const opInfo: readonly OpInfo[] = [...arithmetic, ...views];
