@@ -97,3 +97,26 @@ export function hasDriverLoader(): boolean {
     return (error as Error).message.includes('self-register');
   }
 }
+
+/** Devices that nobody has closed; weakly, since a forgotten device may be collected. */
+const open = new Set<WeakRef<GPUDevice>>();
+
+/**
+ * Destroys a device when the process leaves, unless `forget` was called. Destroying waits for Dawn's threads: after
+ * process.exit they would still run or compile while the driver's static data goes, which prints nonsense or crashes.
+ *
+ * @returns forget
+ */
+export function destroyAtExit(device: GPUDevice): () => void {
+  if (open.size === 0) process.on('exit', destroyOpen);
+  const reference = new WeakRef(device);
+  open.add(reference);
+  return () => {
+    open.delete(reference);
+    if (open.size === 0) process.off('exit', destroyOpen);
+  };
+}
+
+function destroyOpen(): void {
+  for (const reference of open) reference.deref()?.destroy();
+}

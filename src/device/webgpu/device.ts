@@ -12,6 +12,7 @@ import type {
   View,
 } from '../types.js';
 import { type FoundAdapter, findAdapter, limitsOf } from './adapter.js';
+import { destroyAtExit, isNode } from './dawn.js';
 import { Faults } from './faults.js';
 import { contiguousView, elements, narrow, widen } from './half.js';
 import { PipelineCache } from './pipelines.js';
@@ -100,6 +101,7 @@ export class WebGPUDevice implements Device {
   private readonly timing: boolean;
   /** Reads under way, which `close` waits for. */
   private readonly reads = new Set<Promise<unknown>>();
+  private readonly forget: () => void;
   private recordMs = 0;
   private closing: Promise<void> | null = null;
 
@@ -109,6 +111,7 @@ export class WebGPUDevice implements Device {
     readonly gpu: GPUDevice,
     options: WebGPUOptions = {},
   ) {
+    this.forget = isNode() ? destroyAtExit(gpu) : () => {};
     const features = [...gpu.features].sort();
     const limits = limitsOf(gpu.limits);
     const immediates =
@@ -263,6 +266,7 @@ export class WebGPUDevice implements Device {
     this.pool.destroyAll();
     this.gpu.destroy();
     await this.gpu.lost;
+    this.forget();
   }
 
   private run<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {

@@ -1,0 +1,150 @@
+/**
+ * CPU time per dispatch in steady state: the device against the same WebGPU calls made by hand, interleaved in one run.
+ * The difference is the engine's own share. Run with: npx tsx bench/dispatch.ts [adapter]
+ */
+import type { Kernel, Program, View } from '../src/device/types.js';
+import { openWebGPU } from '../src/device/webgpu/device.js';
+import { shaderText } from '../src/device/webgpu/wgsl.js';
+
+const ROUNDS = 31;
+const DISPATCHES = 2048;
+const BATCH = 256;
+
+const kernels: Kernel[] = Array.from({ length: 8 }, (_, i) => ({
+  key: `bench/add/${i}`,
+  bindings: [
+    { name: 'a', type: 'f32', access: 'read' },
+    { name: 'b', type: 'f32', access: 'read' },
+    { name: 'z', type: 'f32', access: 'read_write' },
+  ],
+  params: [
+    { name: 'n', type: 'u32' },
+    { name: 'offset_a', type: 'u32' },
+    { name: 'offset_b', type: 'u32' },
+    { name: 'scale', type: 'f32' },
+  ],
+  workgroupSize: 64,
+  body: `if (index < p.n) { z[index] = a[p.offset_a + index] + p.scale * b[p.offset_b + index] + ${i}.0; }`,
+}));
+
+const program: Program<number> = {
+  name: 'add',
+  host: () => {},
+  kernel: ({ inputs: [a, b], outputs: [z], params }) => [
+    {
+      kernel: kernels[params],
+      buffers: [a.buffer, b.buffer, z.buffer],
+      params: [z.shape[0], a.offset, b.offset, 0.5],
+      workgroups: 1,
+    },
+  ],
+};
+
+const median = (values: number[]) => values.sort((x, y) => x - y)[values.length >> 1];
+
+for (const immediates of [true, false]) {
+  const device = await openWebGPU({
+    adapter: process.argv[2] ?? 'swiftshader',
+    immediates,
+    batchSize: BATCH,
+  });
+  const { gpu } = device;
+  const buffers = Array.from({ length: 24 }, () => device.allocate(256, 'bench'));
+  const views = buffers.map(
+    (buffer): View => ({ buffer, dtype: 'float32', shape: [64], strides: [1], offset: 0 }),
+  );
+  const pick = (i: number) => [views[i % 24], views[(5 * i + 1) % 24], views[(7 * i + 2) % 24]];
+  const triples = Array.from({ length: DISPATCHES }, (_, i) => pick(i)).map((t, i) =>
+    new Set(t).size === 3 ? t : [views[i % 22], views[(i % 22) + 1], views[(i % 22) + 2]],
+  );
+
+  const engine = () => {
+    for (let i = 0; i < DISPATCHES; i++) {
+      const [a, b, z] = triples[i];
+      device.execute(program, [a, b], [z], i & 7);
+    }
+  };
+
+  // The same by hand: pipelines, bind groups and parameters are ready, only the calls are left.
+  const layout = gpu.createBindGroupLayout({
+    entries: [0, 1, 2].map((binding) => ({
+      binding,
+      visibility: 4,
+      buffer: { type: binding < 2 ? ('read-only-storage' as const) : ('storage' as const) },
+    })),
+  });
+  const uniformLayout = gpu.createBindGroupLayout({
+    entries: [{ binding: 0, visibility: 4, buffer: { type: 'uniform', hasDynamicOffset: true } }],
+  });
+  const pipelineLayout = gpu.createPipelineLayout(
+    immediates
+      ? { bindGroupLayouts: [layout], immediateSize: 64 }
+      : { bindGroupLayouts: [layout, uniformLayout] },
+  );
+  const pipelines = kernels.map((kernel) =>
+    gpu.createComputePipeline({
+      layout: pipelineLayout,
+      compute: {
+        module: gpu.createShaderModule({ code: shaderText(kernel, { immediates, folded: false }) }),
+      },
+    }),
+  );
+  const groups = triples.map((triple) =>
+    gpu.createBindGroup({
+      layout,
+      entries: triple.map(({ buffer }, binding) => ({
+        binding,
+        resource: { buffer: (buffer as unknown as { block: { gpu: GPUBuffer } }).block.gpu },
+      })),
+    }),
+  );
+  const words = Uint32Array.of(64, 0, 0, 0);
+  const ring = gpu.createBuffer({ size: BATCH * 256, usage: 64 | 8 });
+  const ringData = new Uint32Array(BATCH * 64);
+  const ringGroup = gpu.createBindGroup({
+    layout: uniformLayout,
+    entries: [{ binding: 0, resource: { buffer: ring, size: 256 } }],
+  });
+  const byHand = () => {
+    for (let start = 0; start < DISPATCHES; start += BATCH) {
+      if (!immediates) gpu.queue.writeBuffer(ring, 0, ringData);
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (let i = start; i < start + BATCH; i++) {
+        pass.setPipeline(pipelines[i & 7]);
+        pass.setBindGroup(0, groups[i]);
+        if (immediates) pass.setImmediates(0, words, 0, 4);
+        else pass.setBindGroup(1, ringGroup, [(i - start) * 256]);
+        pass.dispatchWorkgroups(1);
+      }
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+    }
+  };
+
+  const timings: Record<'engine' | 'byHand', number[]> = { engine: [], byHand: [] };
+  engine();
+  await device.synchronize();
+  const { encodeMs, dispatches, bindGroupsCreated } = device.stats();
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, work] of [
+      ['engine', engine],
+      ['byHand', byHand],
+    ] as const) {
+      const started = performance.now();
+      work();
+      timings[name].push(((performance.now() - started) * 1000) / DISPATCHES);
+      await device.synchronize();
+    }
+  }
+  const after = device.stats();
+  const [ours, raw] = [median(timings.engine), median(timings.byHand)];
+  const encode = ((after.encodeMs - encodeMs) * 1000) / (after.dispatches - dispatches);
+  console.log(
+    `${device.info.name}, ${immediates ? 'immediates' : 'uniform ring'}: ${ours.toFixed(2)} µs per dispatch, ` +
+      `of which encoding ${encode.toFixed(2)}; by hand ${raw.toFixed(2)}; our own ${(ours - raw).toFixed(2)} ` +
+      `(median of ${ROUNDS} × ${DISPATCHES}, best ${(Math.min(...timings.engine) - Math.min(...timings.byHand)).toFixed(2)}); ` +
+      `bind groups made: ${after.bindGroupsCreated - bindGroupsCreated}`,
+  );
+  await device.close();
+}
