@@ -274,7 +274,8 @@ function lossDomain(losses: readonly number[], raw: readonly number[]): [number,
   if (losses.length === 0) return [0, 1];
   const high = maximum(losses);
   const low = Math.min(minimum(losses), minimum(raw));
-  const room = (high - low) * 0.04 || Math.abs(high) * 0.1 || 1;
+  // Equal losses still need an axis of some length.
+  const room = Math.max((high - low) * 0.04, Math.abs(high) * 1e-3, 1e-6);
   // Losses above 0 must not show an axis below it.
   return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
 }
@@ -300,7 +301,7 @@ function maximum(values: readonly number[]): number {
 }
 
 function checkFinite(what: string, values: readonly number[]): void {
-  const odd = values.findIndex((value) => !Number.isFinite(value));
+  const odd = values.findIndex((value) => !Number.isFinite(Math.fround(value)));
   if (odd !== -1)
     throw new DataError(`lossCurveSvg: expected ${what} as a finite number, got ${values[odd]} at ${odd}`);
 }
