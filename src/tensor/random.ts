@@ -52,14 +52,29 @@ export function manualSeed(seed: number): void {
   defaultGenerator.manualSeed(seed);
 }
 
-/** One block of Philox 4×32-10: four 32-bit words from a counter and a seed. `out` receives them. */
+/** One block of Philox 4×32-10: four 32-bit words from a counter and a seed (both below 2⁵³). `out` receives them. */
 export function philox(counter: number, seed: number, out: Uint32Array): void {
-  let c0 = counter >>> 0;
-  let c1 = Math.floor(counter / 2 ** 32) >>> 0;
-  let c2 = 0;
-  let c3 = 0;
-  let k0 = seed >>> 0;
-  let k1 = Math.floor(seed / 2 ** 32) >>> 0;
+  philoxBlock(
+    counter >>> 0,
+    Math.floor(counter / 2 ** 32),
+    0,
+    0,
+    seed >>> 0,
+    Math.floor(seed / 2 ** 32) >>> 0,
+    out,
+  );
+}
+
+/** Philox 4×32-10 of a counter of four words and a key of two, as the paper has it. */
+export function philoxBlock(
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  k0: number,
+  k1: number,
+  out: Uint32Array,
+): void {
   for (let round = 0; round < 10; round++) {
     const hi0 = mulHigh(0xd2511f53, c0);
     const lo0 = Math.imul(0xd2511f53, c0);
@@ -79,12 +94,14 @@ export function philox(counter: number, seed: number, out: Uint32Array): void {
 }
 
 /** The upper 32 bits of the 64-bit product of two unsigned words. */
-function mulHigh(a: number, b: number): number {
+export function mulHigh(a: number, b: number): number {
+  // Schoolbook in 16-bit halves: nothing leaves 32-bit integer registers.
   const a0 = a & 0xffff;
   const a1 = a >>> 16;
   const b0 = b & 0xffff;
   const b1 = b >>> 16;
-  const mid = a1 * b0 + ((a0 * b0) >>> 16);
-  const mid2 = a0 * b1 + (mid % 0x10000);
-  return (a1 * b1 + Math.floor(mid / 0x10000) + Math.floor(mid2 / 0x10000)) | 0;
+  const upper = Math.imul(a1, b0);
+  const lower = Math.imul(a0, b1);
+  const carry = (Math.imul(a0, b0) >>> 16) + (upper & 0xffff) + (lower & 0xffff);
+  return (Math.imul(a1, b1) + (upper >>> 16) + (lower >>> 16) + (carry >>> 16)) >>> 0;
 }
