@@ -1,6 +1,7 @@
 /** The table of all operations: what the conformance suite runs. */
 import { arithmetic } from './op-info/arithmetic.js';
 import { views } from './op-info/views.js';
+import { matmuls } from './op-info/matmul.js';
 import type { OpInfo } from './op-info/types.js';
 
-export const opInfo: readonly OpInfo[] = [...arithmetic, ...views];
+export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls];

@@ -5,6 +5,7 @@
 import { Tensor } from '../tensor/tensor.js';
 import * as arithmetic from './ops/arithmetic.js';
 import * as broadcast from './ops/broadcast.js';
+import * as products from './ops/matmul.js';
 import * as views from './ops/views.js';
 import { type BackwardOptions, backward, registerHook, retainGrad } from './engine.js';
 import type { Hook } from './node.js';
@@ -102,3 +103,14 @@ install({
   chunk,
   unbind,
 });
+
+// Matrix products
+declare module '../tensor/tensor.js' {
+  interface Tensor {
+    matmul: Method<typeof products.matmul>;
+    dot: Method<typeof products.dot>;
+    outer: Method<typeof products.outer>;
+  }
+}
+const { matmul, dot, outer } = products;
+install({ matmul, dot, outer });
