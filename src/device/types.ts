@@ -94,7 +94,9 @@ export function wgslType(dtype: DType): WgslType {
  *     group:  u32    index of the workgroup (folded over dimensions beyond 65,535)
  *     index:  u32    group × workgroup size + local
  *
- * are defined. The first `bindings` are read, those marked `read_write` written; WebGPU forbids one buffer bound both ways.
+ * are defined; with `enables: ['subgroups']` also `subgroup_invocation_id` and `subgroup_size`. Bindings are whole pooled
+ * buffers, so arrayLength() is not the tensor's: pass lengths as parameters. The
+ * `bindings` marked `read_write` are written, the others read; WebGPU forbids one buffer bound both ways.
  */
 export interface Kernel {
   /** Identifies the WGSL with all that it is specialised on: equal keys must mean equal text. */
@@ -129,11 +131,28 @@ export interface SimdView {
   readonly strides: readonly number[];
 }
 
-/** The exports of the CPU device's WebAssembly module; grows with its kernels. */
+/**
+ * y = f(x) over rows × columns of float32: x with any strides (elements; 0 repeats), y contiguous. Addresses in bytes.
+ * y may be x where x is contiguous too.
+ */
+export type SimdUnary = (rows: number, columns: number, x: number, xRow: number, xCol: number, y: number) => void;
+
+/** y = f(a, b), as `SimdUnary`. */
+export type SimdBinary = (
+  rows: number, columns: number,
+  a: number, aRow: number, aCol: number,
+  b: number, bRow: number, bCol: number,
+  y: number,
+) => void;
+
+/**
+ * The exports of the CPU device's WebAssembly module; grows with its kernels. All float32; addresses in bytes, sizes and
+ * strides in elements.
+ */
 export interface SimdModule {
   /**
-   * C[M×N] = A[M×K] · B[K×N], float32, any strides (elements) for A and B, C with row stride `ldc` and unit column stride.
-   * Pointers are byte addresses. `scratch` holds the packed panels: at least `matmulScratchBytes(M, N, K)` bytes.
+   * C[M×N] = A[M×K] · B[K×N], any strides for A and B, C with row stride `ldc` and unit column stride.
+   * `scratch` holds the packed panels: at least `matmulScratchBytes(m, n, k)` bytes.
    */
   matmul(
     m: number, n: number, k: number,
@@ -142,9 +161,73 @@ export interface SimdModule {
     c: number, ldc: number,
     scratch: number,
   ): void;
-  /** Pooled scratch in the module's memory, valid until the call that asked returns. */
-  scratch(bytes: number): number;
   matmulScratchBytes(m: number, n: number, k: number): number;
+  /** Pooled scratch in the module's memory, valid until the running program is done. */
+  scratch(bytes: number): number;
+
+  // Exact, or correctly rounded: the same bits as the host's float32 results.
+  readonly neg: SimdUnary;
+  readonly abs: SimdUnary;
+  readonly sqrt: SimdUnary;
+  readonly reciprocal: SimdUnary;
+  readonly relu: SimdUnary;
+  readonly add: SimdBinary;
+  readonly sub: SimdBinary;
+  readonly mul: SimdBinary;
+  readonly div: SimdBinary;
+  /** NaN where either is NaN, as PyTorch. */
+  readonly maximum: SimdBinary;
+  readonly minimum: SimdBinary;
+
+  // Within 3 ulp; gelu and its slope within 3 ulp of max(|x|, 1).
+  readonly exp: SimdUnary;
+  readonly log: SimdUnary;
+  readonly sigmoid: SimdUnary;
+  readonly silu: SimdUnary;
+  readonly tanh: SimdUnary;
+  readonly erf: SimdUnary;
+  readonly gelu: SimdUnary;
+  readonly geluTanh: SimdUnary;
+  /** y = a · gelu′(b): a is the gradient, b gelu's input. */
+  readonly geluBackward: SimdBinary;
+  readonly geluTanhBackward: SimdBinary;
+
+  /** y = x, made contiguous; transpositions go block by block. */
+  readonly copy: SimdUnary;
+  /** y[i] = Σⱼ x[i, j]; exchange the strides for sums of columns. y has `rows` elements. */
+  readonly sumRows: SimdUnary;
+  /** Σ x² of contiguous elements, accumulated in float64. */
+  sumSquares(count: number, x: number): number;
+
+  // Along the rows of contiguous matrices.
+  softmax(rows: number, columns: number, x: number, y: number): void;
+  logSoftmax(rows: number, columns: number, x: number, y: number): void;
+  /** dx = y · (g − Σⱼ gⱼyⱼ). */
+  softmaxBackward(rows: number, columns: number, y: number, g: number, dx: number): void;
+  /** dx = g − eʸ · Σⱼ gⱼ, y being the log-softmax. */
+  logSoftmaxBackward(rows: number, columns: number, y: number, g: number, dx: number): void;
+  /** y = (x − mean) · rstd · weight + bias. Address 0: no weight, no bias, mean or rstd (`rows` elements) not wanted. */
+  layerNorm(
+    rows: number, columns: number,
+    x: number, weight: number, bias: number, eps: number,
+    y: number, mean: number, rstd: number,
+  ): void;
+  /** Gradients of `layerNorm`. Address 0: no weight, or a gradient that is not wanted. */
+  layerNormBackward(
+    rows: number, columns: number,
+    x: number, weight: number, mean: number, rstd: number, g: number,
+    dx: number, dWeight: number, dBias: number,
+  ): void;
+
+  /**
+   * One AdamW step in place: p ← p·decay; m ← m + (1 − β₁)(g − m); v ← β₂v + (1 − β₂)g²;
+   * p ← p − stepSize · m / (√v · rootScale + eps), with decay = 1 − lr·λ, stepSize = lr / (1 − β₁ᵗ),
+   * rootScale = 1 / √(1 − β₂ᵗ).
+   */
+  adamw(
+    count: number, p: number, g: number, m: number, v: number,
+    beta1: number, beta2: number, eps: number, decay: number, stepSize: number, rootScale: number,
+  ): void;
 }
 
 /** What a device says about itself. */

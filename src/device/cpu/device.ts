@@ -221,6 +221,11 @@ export class CPUDevice implements Device {
     return block;
   }
 
+  /** Whether close() was called. */
+  get isClosed(): boolean {
+    return !this.pool;
+  }
+
   private opened(): MemoryPool {
     if (!this.pool) throw new DeviceError('cpu: the device is closed');
     return this.pool;

@@ -1,2 +1,11 @@
 /** The exports of the CPU device's WebAssembly module. Addresses are in bytes, sizes and strides in elements. */
 export { matmul, matmulScratchBytes } from './matmul';
+export {
+  neg, abs, sqrt, relu, exp, log, sigmoid, tanh, erf, geluTanh, gelu, silu, reciprocal,
+  add, sub, mul, div, maximum, minimum, geluTanhBackward, geluBackward,
+} from './pointwise';
+export { copy } from './copy';
+export {
+  sumRows, sumSquares, softmax, softmaxBackward, logSoftmax, logSoftmaxBackward, layerNorm, layerNormBackward,
+} from './rows';
+export { adamw } from './optim';

@@ -1,4 +1,5 @@
 /** Packs strided matrices into panels: `width` lanes side by side, step after step. */
+import { transpose4 } from './copy';
 
 /**
  * Packs `lanes` × `steps` elements into ⌈lanes / width⌉ panels of steps × width floats; width is a multiple of 4.
@@ -37,18 +38,7 @@ function packCopy(steps: i32, source: usize, stepStep: usize, target: usize, tar
 function packTransposed(steps: i32, source: usize, laneStep: usize, target: usize, targetStep: usize): void {
   let p = 0;
   for (; p + 4 <= steps; p += 4) {
-    const r0 = v128.load(source);
-    const r1 = v128.load(source + laneStep);
-    const r2 = v128.load(source + laneStep * 2);
-    const r3 = v128.load(source + laneStep * 3);
-    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
-    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
-    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
-    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-    v128.store(target, v128.shuffle<f64>(low01, low23, 0, 2));
-    v128.store(target + targetStep, v128.shuffle<f64>(low01, low23, 1, 3));
-    v128.store(target + targetStep * 2, v128.shuffle<f64>(high01, high23, 0, 2));
-    v128.store(target + targetStep * 3, v128.shuffle<f64>(high01, high23, 1, 3));
+    transpose4(source, laneStep, target, targetStep);
     source += 16;
     target += targetStep * 4;
   }
