@@ -296,6 +296,19 @@ describe.skipIf(problem !== null)(
         expect(device.stats().submits).toBeGreaterThan(0);
       });
 
+      test('counts what it did, and times it where asked', async () => {
+        const timed = await openWebGPU({ adapter: ADAPTER, timing: true });
+        const x = upload(timed, [1]);
+        timed.execute(affine, [], [view(x, [1])], { factor: 1, shift: 1 });
+        timed.execute(affine, [], [view(x, [0])], { factor: 1, shift: 1 });
+        expect(await floats(timed, x, 1)).toEqual([2]);
+        const { recordMs, encodeMs, ...counts } = timed.stats();
+        expect(counts).toEqual({ dispatches: 1, submits: 1, pipelines: 1, bindGroupsCreated: 1 });
+        expect(recordMs).toBeGreaterThan(0);
+        expect(encodeMs).toBeGreaterThan(0);
+        await timed.close();
+      });
+
       test('gives idle memory back when the sizes change', async () => {
         for (const size of [60, 70, 90, 100, 120]) device.free(device.allocate(size * MIB, 'test'));
         expect(device.memory().idleBytes).toBeLessThanOrEqual(256 * MIB);

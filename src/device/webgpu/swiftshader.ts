@@ -132,8 +132,9 @@ function unpackInto(root: string, folder: string, archiveFile: string, addonFile
       // Another process was first; or what is there is broken and makes room.
       if (isComplete(folder)) return;
       if (!fs.existsSync(folder)) throw error;
-      fs.renameSync(folder, join(partial, 'broken'));
-      fs.cpSync(partial, folder, { recursive: true, filter: (from) => !from.endsWith('broken') });
+      fs.renameSync(folder, `${partial}-broken`);
+      fs.renameSync(partial, folder);
+      fs.rmSync(`${partial}-broken`, { recursive: true, force: true });
     }
   } finally {
     fs.rmSync(partial, { recursive: true, force: true });
