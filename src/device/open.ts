@@ -1,0 +1,105 @@
+/** Chooses a device: the one place that knows both kinds. */
+import { type CPUDevice, openCPU } from './cpu/device.js';
+import { DeviceError } from './errors.js';
+import type { Device } from './types.js';
+import { type AdapterDescription, listAdapters } from './webgpu/adapter.js';
+import { openWebGPU } from './webgpu/device.js';
+
+export interface OpenOptions {
+  /** 'webgpu', 'cpu', or 'auto' (default): the best GPU, else the CPU device. `DAWNGRAD_DEVICE` overrides 'auto'. */
+  device?: 'auto' | 'webgpu' | 'cpu';
+  /**
+   * Which WebGPU adapter: 'swiftshader', 'lavapipe', 'software', or part of a name. `DAWNGRAD_ADAPTER` where absent.
+   * Nothing means the best GPU, never a software adapter.
+   */
+  adapter?: string;
+  /** Called with the reason when 'auto' falls back to the CPU device. */
+  onFallback?: (reason: string) => void;
+}
+
+let shared: CPUDevice | null = null;
+
+/** The process's CPU device, opened on first use and again after close(): there is one memory to share. */
+export function cpuDevice(): CPUDevice {
+  if (!shared || shared.isClosed) shared = openCPU();
+  return shared;
+}
+
+const KINDS = ['auto', 'webgpu', 'cpu'];
+
+function environment(name: string): string | undefined {
+  const value = typeof process === 'object' ? process.env?.[name] : undefined;
+  return value === '' ? undefined : value;
+}
+
+/** What would be opened, from options and environment. @throws DeviceError for another kind than 'auto', 'webgpu', 'cpu'. */
+export function resolveChoice(options: OpenOptions = {}): {
+  device: 'auto' | 'webgpu' | 'cpu';
+  adapter: string | undefined;
+  from: string;
+} {
+  const adapter = options.adapter ?? environment('DAWNGRAD_ADAPTER');
+  let device: string = options.device ?? 'auto';
+  let from = options.device && options.device !== 'auto' ? 'asked for' : 'the default';
+  const fromEnvironment = environment('DAWNGRAD_DEVICE');
+  if (device === 'auto' && fromEnvironment) {
+    device = fromEnvironment;
+    from = 'DAWNGRAD_DEVICE';
+  } else if (device === 'auto' && adapter) {
+    device = 'webgpu';
+    from = options.adapter ? 'an adapter was asked for' : 'DAWNGRAD_ADAPTER';
+  }
+  if (!KINDS.includes(device)) {
+    throw new DeviceError(`openDevice: expected device 'auto', 'webgpu' or 'cpu', got '${device}' (${from})`);
+  }
+  return { device: device as 'auto' | 'webgpu' | 'cpu', adapter, from };
+}
+
+/**
+ * Opens a device.
+ *
+ * @throws DeviceError when WebGPU was asked for and there is no such adapter.
+ */
+export async function open(options: OpenOptions = {}): Promise<Device> {
+  const { device, adapter } = resolveChoice(options);
+  if (device === 'cpu') return cpuDevice();
+  if (device === 'webgpu') return openWebGPU({ adapter });
+  try {
+    return await openWebGPU({ adapter });
+  } catch (e) {
+    if (!(e instanceof DeviceError)) throw e;
+    options.onFallback?.(e.message);
+    return cpuDevice();
+  }
+}
+
+/** Everything that could be opened here, and what `open` would take and why. */
+export interface DeviceSurvey {
+  readonly adapters: readonly AdapterDescription[];
+  /** Why no adapter could be listed, null where they could. */
+  readonly problem: string | null;
+  readonly chosen: string;
+  readonly reason: string;
+}
+
+/** Lists adapters and names the choice that the same options would lead to. */
+export async function surveyDevices(options: OpenOptions = {}): Promise<DeviceSurvey> {
+  let adapters: readonly AdapterDescription[] = [];
+  let problem: string | null = null;
+  try {
+    adapters = await listAdapters();
+  } catch (e) {
+    problem = (e as Error).message;
+  }
+  const { device, adapter, from } = resolveChoice(options);
+  let fallback = '';
+  const opened = await open({ ...options, onFallback: (reason) => (fallback = reason) });
+  const chosen = opened.info.name;
+  if (opened !== shared) await opened.close();
+  const reason = fallback
+    ? `no GPU: ${fallback}`
+    : device === 'auto'
+      ? 'the best GPU of this system'
+      : `${device}${adapter ? `, adapter '${adapter}'` : ''} (${from})`;
+  return { adapters, problem, chosen, reason };
+}
