@@ -191,6 +191,14 @@ export interface SimdModule {
   /** y = a · gelu′(b): a is the gradient, b gelu's input. */
   readonly geluBackward: SimdBinary;
   readonly geluTanhBackward: SimdBinary;
+  readonly siluBackward: SimdBinary;
+  /** y = a where b > 0, else 0. */
+  readonly reluBackward: SimdBinary;
+  /** y = a · f′, computed from b = f(x). */
+  readonly tanhBackward: SimdBinary;
+  readonly sigmoidBackward: SimdBinary;
+  /** y = x · factor, contiguous; y may be x. */
+  scale(count: number, x: number, factor: number, y: number): void;
 
   /** y = x, made contiguous; transpositions go block by block. */
   readonly copy: SimdUnary;

@@ -2,7 +2,8 @@
 export { matmul, matmulScratchBytes } from './matmul';
 export {
   neg, abs, sqrt, relu, exp, log, sigmoid, tanh, erf, geluTanh, gelu, silu, reciprocal,
-  add, sub, mul, div, maximum, minimum, geluTanhBackward, geluBackward,
+  add, sub, mul, div, maximum, minimum, geluTanhBackward, geluBackward, reluBackward,
+  tanhBackward, sigmoidBackward, siluBackward, scale,
 } from './pointwise';
 export { copy } from './copy';
 export {

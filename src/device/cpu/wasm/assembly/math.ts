@@ -200,3 +200,16 @@ export function geluErfSlope4(x: v128): v128 {
 export function silu4(x: v128): v128 {
   return f32x4.mul(x, sigmoid4(x));
 }
+
+/** d/dx of `silu4`: σ + x·σ·(1 - σ). */
+// @ts-ignore
+@inline
+export function siluSlope4(x: v128): v128 {
+  // From ±80 on the slope is 1 or 0; beyond, e⁻ˣ would overflow.
+  x = f32x4.pmax(f32x4.pmin(x, constant(80)), constant(-80));
+  const e = exp4(f32x4.neg(x));
+  const gate = f32x4.div(constant(1), f32x4.add(constant(1), e));
+  // 1 - σ = e⁻ˣ · σ, without cancellation.
+  const rest = f32x4.mul(e, gate);
+  return f32x4.mul(gate, f32x4.add(constant(1), f32x4.mul(x, rest)));
+}

@@ -5,10 +5,11 @@
  * compiler makes one loop per function.
  */
 import {
-  exp4, log4, sigmoid4, tanh4, erf4, geluTanh4, geluTanhSlope4, geluErf4, geluErfSlope4, silu4, constant,
+  exp4, log4, sigmoid4, tanh4, erf4, geluTanh4, geluTanhSlope4, geluErf4, geluErfSlope4, silu4, siluSlope4, constant,
 } from './math';
 
-const ADD = 0, SUB = 1, MUL = 2, DIV = 3, MAXIMUM = 4, MINIMUM = 5, GELU_TANH_BACKWARD = 6, GELU_BACKWARD = 7;
+const ADD = 0, SUB = 1, MUL = 2, DIV = 3, MAXIMUM = 4, MINIMUM = 5, GELU_TANH_BACKWARD = 6, GELU_BACKWARD = 7,
+  RELU_BACKWARD = 8, TANH_BACKWARD = 9, SIGMOID_BACKWARD = 10, SILU_BACKWARD = 11;
 const NEG = 0, ABS = 1, SQRT = 2, RELU = 3, EXP = 4, LOG = 5, SIGMOID = 6, TANH = 7, ERF = 8, GELU_TANH = 9, GELU = 10,
   SILU = 11, RECIPROCAL = 12;
 
@@ -22,7 +23,11 @@ function two(f: i32, a: v128, b: v128): v128 {
   if (f == MAXIMUM) return f32x4.max(a, b);
   if (f == MINIMUM) return f32x4.min(a, b);
   if (f == GELU_TANH_BACKWARD) return f32x4.mul(a, geluTanhSlope4(b));
-  return f32x4.mul(a, geluErfSlope4(b));
+  if (f == GELU_BACKWARD) return f32x4.mul(a, geluErfSlope4(b));
+  if (f == RELU_BACKWARD) return v128.bitselect(a, constant(0), f32x4.gt(b, constant(0)));
+  if (f == TANH_BACKWARD) return f32x4.mul(a, f32x4.sub(constant(1), f32x4.mul(b, b)));
+  if (f == SIGMOID_BACKWARD) return f32x4.mul(a, f32x4.mul(b, f32x4.sub(constant(1), b)));
+  return f32x4.mul(a, siluSlope4(b));
 }
 
 // @ts-ignore
@@ -227,4 +232,43 @@ export function geluBackward(
   rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
 ): void {
   binary(GELU_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
+}
+
+/** y = g where x > 0, else 0; a is g, b is x. */
+export function reluBackward(
+  rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
+): void {
+  binary(RELU_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
+}
+
+/** y = g · (1 - t²); a is g, b is t = tanh x. */
+export function tanhBackward(
+  rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
+): void {
+  binary(TANH_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
+}
+
+/** y = g · s · (1 - s); a is g, b is s = σ(x). */
+export function sigmoidBackward(
+  rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
+): void {
+  binary(SIGMOID_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
+}
+
+/** y = g · silu′(x); a is g, b is x. */
+export function siluBackward(
+  rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
+): void {
+  binary(SILU_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
+}
+
+/** y = x · factor, contiguous; y may be x. */
+export function scale(count: i32, x: usize, factor: f64, y: usize): void {
+  const factors = constant(<f32>factor);
+  for (; count >= 4; count -= 4) {
+    v128.store(y, f32x4.mul(v128.load(x), factors));
+    x += 16;
+    y += 16;
+  }
+  if (count > 0) storeLanes(y, f32x4.mul(loadLanes(x, 4, count), factors), count);
 }
