@@ -2,6 +2,7 @@
 import { arithmetic } from './op-info/arithmetic.js';
 import { views } from './op-info/views.js';
 import { matmuls } from './op-info/matmul.js';
+import { reductions } from './op-info/reduce.js';
 import type { OpInfo } from './op-info/types.js';
 
-export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls];
+export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions];

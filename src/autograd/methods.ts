@@ -2,11 +2,23 @@
  * Operations as methods of Tensor. The class itself knows no gradients; this file adds what autograd defines. One
  * section per family, each: the types, then the functions.
  */
+import type { DType } from '../device/dtype.js';
+import type { Device } from '../device/types.js';
 import { Tensor } from '../tensor/tensor.js';
 import * as arithmetic from './ops/arithmetic.js';
 import * as broadcast from './ops/broadcast.js';
 import * as products from './ops/matmul.js';
+import * as reductions from './ops/reduce.js';
 import * as views from './ops/views.js';
+import { to } from './ops/cast.js';
+import * as activations from './ops/activations.js';
+import * as compare from './ops/compare.js';
+import * as extremes from './ops/maximum.js';
+import * as inPlace from './ops/in-place.js';
+import * as powers from './ops/power.js';
+import * as rounding from './ops/rounding.js';
+import * as selection from './ops/select.js';
+import * as unary from './ops/unary.js';
 import { type BackwardOptions, backward, registerHook, retainGrad } from './engine.js';
 import type { Hook } from './node.js';
 
@@ -114,3 +126,104 @@ declare module '../tensor/tensor.js' {
 }
 const { matmul, dot, outer } = products;
 install({ matmul, dot, outer });
+
+// Elementwise
+declare module '../tensor/tensor.js' {
+  interface Tensor {
+    relu: Method<typeof activations.relu>;
+    leakyRelu: Method<typeof activations.leakyRelu>;
+    elu: Method<typeof activations.elu>;
+    sigmoid: Method<typeof activations.sigmoid>;
+    tanh: Method<typeof activations.tanh>;
+    silu: Method<typeof activations.silu>;
+    gelu: Method<typeof activations.gelu>;
+    softplus: Method<typeof activations.softplus>;
+    eq: Method<typeof compare.eq>;
+    ne: Method<typeof compare.ne>;
+    lt: Method<typeof compare.lt>;
+    le: Method<typeof compare.le>;
+    gt: Method<typeof compare.gt>;
+    ge: Method<typeof compare.ge>;
+    logicalAnd: Method<typeof compare.logicalAnd>;
+    logicalOr: Method<typeof compare.logicalOr>;
+    logicalXor: Method<typeof compare.logicalXor>;
+    logicalNot: Method<typeof compare.logicalNot>;
+    isNaN: Method<typeof compare.isNaN>;
+    isInf: Method<typeof compare.isInf>;
+    isFinite: Method<typeof compare.isFinite>;
+    maximum: Method<typeof extremes.maximum>;
+    minimum: Method<typeof extremes.minimum>;
+    copy_: Method<typeof inPlace.copy_>;
+    fill_: Method<typeof inPlace.fill_>;
+    zero_: Method<typeof inPlace.zero_>;
+    add_: Method<typeof inPlace.add_>;
+    sub_: Method<typeof inPlace.sub_>;
+    mul_: Method<typeof inPlace.mul_>;
+    div_: Method<typeof inPlace.div_>;
+    pow: Method<typeof powers.pow>;
+    floorDivide: Method<typeof powers.floorDivide>;
+    remainder: Method<typeof powers.remainder>;
+    sign: Method<typeof rounding.sign>;
+    floor: Method<typeof rounding.floor>;
+    ceil: Method<typeof rounding.ceil>;
+    round: Method<typeof rounding.round>;
+    trunc: Method<typeof rounding.trunc>;
+    clamp: Method<typeof rounding.clamp>;
+    maskedFill: Method<typeof selection.maskedFill>;
+    abs: Method<typeof unary.abs>;
+    exp: Method<typeof unary.exp>;
+    expm1: Method<typeof unary.expm1>;
+    log: Method<typeof unary.log>;
+    log1p: Method<typeof unary.log1p>;
+    sqrt: Method<typeof unary.sqrt>;
+    rsqrt: Method<typeof unary.rsqrt>;
+    reciprocal: Method<typeof unary.reciprocal>;
+    square: Method<typeof unary.square>;
+    sin: Method<typeof unary.sin>;
+    cos: Method<typeof unary.cos>;
+    erf: Method<typeof unary.erf>;
+    /** This tensor where the condition holds, `other` elsewhere. */
+    where(condition: Tensor, other: Tensor | number): Tensor;
+    to(dtype: DType): Tensor;
+    to(device: Device): Promise<Tensor>;
+  }
+}
+install(activations);
+install(compare);
+install(extremes);
+install(inPlace);
+install(powers);
+install(rounding);
+install(unary);
+const { maskedFill } = selection;
+install({
+  maskedFill,
+  where: (x: Tensor, condition: Tensor, other: Tensor | number) => selection.where(condition, x, other),
+  to: to as (x: Tensor, target: DType | Device) => Tensor | Promise<Tensor>,
+});
+
+// Reductions
+declare module '../tensor/tensor.js' {
+  interface Tensor {
+    all: Method<typeof reductions.all>;
+    amax: Method<typeof reductions.amax>;
+    amin: Method<typeof reductions.amin>;
+    any: Method<typeof reductions.any>;
+    argmax: Method<typeof reductions.argmax>;
+    argmin: Method<typeof reductions.argmin>;
+    cumsum: Method<typeof reductions.cumsum>;
+    logsumexp: Method<typeof reductions.logsumexp>;
+    max(): Tensor;
+    max(options: { dim: number; keepdim?: boolean }): reductions.Extremum;
+    mean: Method<typeof reductions.mean>;
+    min(): Tensor;
+    min(options: { dim: number; keepdim?: boolean }): reductions.Extremum;
+    norm: Method<typeof reductions.norm>;
+    prod: Method<typeof reductions.prod>;
+    std: Method<typeof reductions.std>;
+    var: Method<typeof reductions.var_>;
+  }
+}
+const { all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std } = reductions;
+install({ all, amax, amin, any, argmax, argmin, cumsum, logsumexp, mean, norm, prod, std, var: reductions.var_ });
+install({ max, min });

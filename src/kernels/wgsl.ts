@@ -57,3 +57,33 @@ export const ORDER_OF = snippet(`fn order_of(x: f32) -> i32 {
   let bits = bitcast<i32>(x);
   return select(bits, i32(0x80000000u) - bits, bits < 0);
 }`);
+
+/**
+ * Floats as unsigned integers of the same order, for maxima: comparing them is safe from what compilers assume of NaN and
+ * infinity. `order_key` puts NaN above everything; `low_key` is the reverse order, with NaN above everything again; −0 and
+ * 0 are equal. `from_order_key` and `from_low_key` undo them. No key of a number is 0xffffffff, none of a float is 0.
+ */
+export const ORDER_KEYS = snippet(
+  `fn order_key(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let size = bits & 0x7fffffffu;
+  if (size > 0x7f800000u) { return 0xffffffffu; }
+  return select(0x80000000u + size, 0x80000000u - size, bits >= 0x80000000u);
+}
+fn low_key(x: f32) -> u32 {
+  let key = order_key(x);
+  return select(~key, key, key == 0xffffffffu);
+}
+fn from_order_key(key: u32) -> f32 {
+  if (key == 0xffffffffu) { return nan(); }
+  return bitcast<f32>(select(0x80000000u | (0x80000000u - key), key - 0x80000000u, key >= 0x80000000u));
+}
+fn from_low_key(key: u32) -> f32 { return from_order_key(select(~key, key, key == 0xffffffffu)); }`,
+  NAN,
+);
+
+/** `root_f(x)`: √x for x ≥ 0, with NaN and infinity left alone; WGSL may make sqrt of inverseSqrt. */
+export const ROOT = snippet(`fn root_f(x: f32) -> f32 {
+  if ((bitcast<u32>(x) & 0x7fffffffu) >= 0x7f800000u || x == 0.0) { return x; }
+  return sqrt(x);
+}`);

@@ -1,7 +1,8 @@
 /** What broadcasting needs: views of other shapes, stretched dims, and sums, each the other's gradient. */
 import { ShapeError } from '../../device/errors.js';
 import { pointwise, unaryHost } from '../../kernels/pointwise.js';
-import { reduce, reduceHost } from '../../kernels/reduce.js';
+import { reduce, sumHost } from '../../kernels/reduce.js';
+import { simdSum } from '../../kernels/simd.js';
 import {
   broadcastStrides,
   contiguousStrides,
@@ -15,7 +16,6 @@ import {
 } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, defineView } from '../op.js';
-import { checkDType } from './define.js';
 
 const contiguousOp = defineOp<[Tensor], null>({
   name: 'contiguous',
@@ -129,16 +129,10 @@ const sumOp = defineOp<[Tensor], ReduceParams>({
   name: 'sum',
   layout: 'strided',
   infer([x], { dims, keepdim }) {
-    checkDType('sum', x.dtype, 'number');
-    return { shape: reducedShape(x.shape, dims, keepdim), dtype: x.dtype };
+    return { shape: reducedShape(x.shape, dims, keepdim), dtype: x.dtype === 'bool' ? 'int32' : x.dtype };
   },
-  host([x], [y], { dims }) {
-    reduceHost(x, dims, (out, base, offsets) => {
-      let s = 0;
-      for (let i = 0; i < offsets.length; i++) s += x.data[base + offsets[i]];
-      y.data[out] = s;
-    });
-  },
+  host: ([x], [y], { dims }) => sumHost(x, y, dims),
+  simd: simdSum(({ dims }) => dims),
   kernel: reduce<ReduceParams>(
     { name: 'sum', accumulator: (t) => t, init: (t) => `${t}(0)`, step: 'acc + v', merge: 'acc + other' },
     ({ dims }) => dims,
@@ -146,7 +140,10 @@ const sumOp = defineOp<[Tensor], ReduceParams>({
   backward: ({ gradOutput: g, params, inputShapes: [shape] }) => [expandReduced(g, shape, params)],
 });
 
-/** Σ x over the given dims (all by default). @source torch.sum */
+/**
+ * Σ x over the given dims (all by default). Integers are summed in their own type and wrap (PyTorch sums in int64, which
+ * does not exist here); bool counts in int32. @source torch.sum
+ */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   return sumOp([x], reduceParams('sum', x, options));
 }
