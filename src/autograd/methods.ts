@@ -10,6 +10,10 @@ import * as broadcast from './ops/broadcast.js';
 import * as products from './ops/matmul.js';
 import * as reductions from './ops/reduce.js';
 import * as views from './ops/views.js';
+import * as indexing from './ops/index.js';
+import * as joining from './ops/join.js';
+import { multinomial, normal_, uniform_ } from './ops/random.js';
+import * as printing from '../tensor/print.js';
 import { to } from './ops/cast.js';
 import * as activations from './ops/activations.js';
 import * as compare from './ops/compare.js';
@@ -227,3 +231,29 @@ declare module '../tensor/tensor.js' {
 const { all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std } = reductions;
 install({ all, amax, amin, any, argmax, argmin, cumsum, logsumexp, mean, norm, prod, std, var: reductions.var_ });
 install({ max, min });
+
+// Indexing, joining, random numbers, printing
+declare module '../tensor/tensor.js' {
+  interface Tensor {
+    gather: Method<typeof indexing.gather>;
+    takeAlongDim: Method<typeof indexing.takeAlongDim>;
+    scatterAdd: Method<typeof indexing.scatterAdd>;
+    indexSelect: Method<typeof indexing.indexSelect>;
+    indexAdd: Method<typeof indexing.indexAdd>;
+    tril: Method<typeof joining.tril>;
+    triu: Method<typeof joining.triu>;
+    repeat: Method<typeof joining.repeat>;
+    flip: Method<typeof joining.flip>;
+    roll: Method<typeof joining.roll>;
+    multinomial: Method<typeof multinomial>;
+    uniform_: Method<typeof uniform_>;
+    normal_: Method<typeof normal_>;
+    toText: Method<typeof printing.toText>;
+    tolist: Method<typeof printing.tolist>;
+  }
+}
+const { gather, takeAlongDim, scatterAdd, indexSelect, indexAdd } = indexing;
+const { tril, triu, repeat, flip, roll } = joining;
+const { toText, tolist } = printing;
+install({ gather, takeAlongDim, scatterAdd, indexSelect, indexAdd, tril, triu, repeat, flip, roll });
+install({ multinomial, uniform_, normal_, toText, tolist });
