@@ -3,6 +3,7 @@ import { arithmetic } from './op-info/arithmetic.js';
 import { views } from './op-info/views.js';
 import { matmuls } from './op-info/matmul.js';
 import { reductions } from './op-info/reduce.js';
+import { losses } from './op-info/losses.js';
 import type { OpInfo } from './op-info/types.js';
 
-export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions];
+export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions, ...losses];

@@ -155,7 +155,8 @@ export const matmuls: readonly OpInfo[] = [
       { name: 'batch', inputs: [values([2, 3, 4], 1), values([5, 4], 2), values([5], 3)] },
       { name: 'vector', inputs: [values([4], 1), values([5, 4], 2), values([5], 3)] },
       { name: 'no bias', inputs: [values([3, 4], 1), values([5, 4], 2)] },
-      { name: 'one output', inputs: [values([3, 4], 1), values([4], 2), values([], 3)] },
+      // PyTorch 1.13 wants a matrix here when there is a bias.
+      { name: 'one output', inputs: [values([3, 4], 1), values([4], 2), values([], 3)], noGolden: true },
     ],
     errors: [
       shapeError(
