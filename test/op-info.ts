@@ -4,6 +4,10 @@ import { views } from './op-info/views.js';
 import { matmuls } from './op-info/matmul.js';
 import { reductions } from './op-info/reduce.js';
 import { losses } from './op-info/losses.js';
+import { creation } from './op-info/creation.js';
+import { index } from './op-info/index.js';
+import { join } from './op-info/join.js';
+import { random } from './op-info/random.js';
 import type { OpInfo } from './op-info/types.js';
 
-export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions, ...losses];
+export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions, ...losses, ...index, ...join, ...creation, ...random];

@@ -52,3 +52,11 @@ export function enableGrad<R>(fn: () => R): R {
 export function isGradEnabled(): boolean {
   return mode.gradEnabled;
 }
+
+/**
+ * Switches debug mode: indices are checked on the device, and one out of range throws a ShapeError at the next await.
+ * Without it, devices that cannot throw at once read a valid element instead, or leave a sum out.
+ */
+export function setDebug(on = true): void {
+  mode.debug = on;
+}

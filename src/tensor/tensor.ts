@@ -3,6 +3,7 @@ import { DTypeError, GradError, ReleasedTensorError, ShapeError } from '../devic
 import type { Device, DeviceBuffer, View } from '../device/types.js';
 import { decode } from './host.js';
 import { adopt, forget, type Scope } from './lifetime.js';
+import { settleChecks } from './pending.js';
 import { contiguousStrides, formatShape, isContiguous, numel, type Shape } from './shape.js';
 import { Storage } from './storage.js';
 
@@ -158,10 +159,14 @@ export class Tensor implements View {
     // One read of the span that the view covers; the strides are walked on the host.
     let last = this.offset;
     for (let i = 0; i < this.shape.length; i++) last += (this.shape[i] - 1) * this.strides[i];
-    if (this.numel === 0) return decode(this.dtype, new ArrayBuffer(0), this.shape, this.strides, 0);
+    if (this.numel === 0) {
+      await settleChecks(storage.device);
+      return decode(this.dtype, new ArrayBuffer(0), this.shape, this.strides, 0);
+    }
     const from = Math.floor((this.offset * bytes) / 4) * 4;
     const to = Math.ceil(((last + 1) * bytes) / 4) * 4;
     const raw = await storage.device.read(storage.buffer!, from, to - from);
+    await settleChecks(storage.device);
     return decode(this.dtype, raw, this.shape, this.strides, this.offset - from / bytes);
   }
 
@@ -173,9 +178,9 @@ export class Tensor implements View {
     return (await this.data())[0];
   }
 
-  /** Another handle on the same storage and graph. @internal */
+  /** Another handle on the same storage and graph; of a leaf, only on its values. @internal */
   alias(): Tensor {
-    const t = new Tensor(
+    return new Tensor(
       this.storage.retain(),
       this.type,
       this.shape,
@@ -185,8 +190,6 @@ export class Tensor implements View {
       this.gradFn,
       this.outputIndex,
     );
-    t.wantsGrad = this.wantsGrad;
-    return t;
   }
 
   /** The same values without their history: shares storage, requires no gradient. */
