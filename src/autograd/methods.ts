@@ -12,6 +12,7 @@ import * as reductions from './ops/reduce.js';
 import * as views from './ops/views.js';
 import * as indexing from './ops/index.js';
 import * as joining from './ops/join.js';
+import { tril, triu } from './ops/triangle.js';
 import { multinomial, normal_, uniform_ } from './ops/random.js';
 import * as printing from '../tensor/print.js';
 import { to } from './ops/cast.js';
@@ -228,8 +229,23 @@ declare module '../tensor/tensor.js' {
     var: Method<typeof reductions.var_>;
   }
 }
-const { all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std } = reductions;
-install({ all, amax, amin, any, argmax, argmin, cumsum, logsumexp, mean, norm, prod, std, var: reductions.var_ });
+const { all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std } =
+  reductions;
+install({
+  all,
+  amax,
+  amin,
+  any,
+  argmax,
+  argmin,
+  cumsum,
+  logsumexp,
+  mean,
+  norm,
+  prod,
+  std,
+  var: reductions.var_,
+});
 install({ max, min });
 
 // Indexing, joining, random numbers, printing
@@ -240,8 +256,8 @@ declare module '../tensor/tensor.js' {
     scatterAdd: Method<typeof indexing.scatterAdd>;
     indexSelect: Method<typeof indexing.indexSelect>;
     indexAdd: Method<typeof indexing.indexAdd>;
-    tril: Method<typeof joining.tril>;
-    triu: Method<typeof joining.triu>;
+    tril: Method<typeof tril>;
+    triu: Method<typeof triu>;
     repeat: Method<typeof joining.repeat>;
     flip: Method<typeof joining.flip>;
     roll: Method<typeof joining.roll>;
@@ -253,7 +269,7 @@ declare module '../tensor/tensor.js' {
   }
 }
 const { gather, takeAlongDim, scatterAdd, indexSelect, indexAdd } = indexing;
-const { tril, triu, repeat, flip, roll } = joining;
+const { repeat, flip, roll } = joining;
 const { toText, tolist } = printing;
 install({ gather, takeAlongDim, scatterAdd, indexSelect, indexAdd, tril, triu, repeat, flip, roll });
 install({ multinomial, uniform_, normal_, toText, tolist });

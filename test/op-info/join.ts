@@ -1,4 +1,5 @@
-import { cat, flip, pad, repeat, roll, stack, tril, triu } from '../../src/autograd/ops/join.js';
+import { cat, flip, pad, repeat, roll, stack } from '../../src/autograd/ops/join.js';
+import { tril, triu } from '../../src/autograd/ops/triangle.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { type Arg, type OpInfo, row, type Sample, values } from './types.js';
