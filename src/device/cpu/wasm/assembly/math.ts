@@ -8,6 +8,8 @@ const ROUNDER: f32 = 12582912;
 /** ln 2 in two parts; multiples of the first up to 2⁸ are exact. */
 const LN2_HIGH: f32 = 0.693359375;
 const LN2_LOW: f32 = -2.12194440e-4;
+/** ln 2⁻¹²⁶: below it eˣ is subnormal. */
+const LN_SMALLEST: f32 = -87.33654;
 
 // @ts-ignore: decorators of functions exist in AssemblyScript only
 @inline
@@ -22,13 +24,17 @@ function step(x: v128, y: v128, c: f32): v128 {
   return f32x4.add(f32x4.mul(x, y), constant(c));
 }
 
-/** eˣ: within 1.5 ulp, subnormal results included. */
+/** x · log₂e rounded to an integer, in the low bits of the result. */
 // @ts-ignore
 @inline
-export function exp4(x: v128): v128 {
-  // Beyond these bounds the result is 0 or ∞. Written so that NaN passes.
-  x = f32x4.pmax(f32x4.pmin(x, constant(89)), constant(-104));
-  const shifted = step(x, constant(1.44269504088896341), ROUNDER);
+function shiftedLog2(x: v128): v128 {
+  return step(x, constant(1.44269504088896341), ROUNDER);
+}
+
+/** e^(x - n·ln 2) for the integer n of `shiftedLog2`. */
+// @ts-ignore
+@inline
+function expFraction(x: v128, shifted: v128): v128 {
   const n = f32x4.sub(shifted, constant(ROUNDER));
   let r = f32x4.sub(x, f32x4.mul(n, constant(LN2_HIGH)));
   r = f32x4.sub(r, f32x4.mul(n, constant(LN2_LOW)));
@@ -38,18 +44,38 @@ export function exp4(x: v128): v128 {
   p = step(p, r, 1.6666665459e-1);
   p = step(p, r, 5.0000001201e-1);
   p = f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r);
-  p = f32x4.add(p, constant(1));
-  // 2ⁿ as two factors: n reaches from -150 to 128, more than one exponent holds.
-  const k = i32x4.sub(shifted, constant(ROUNDER));
-  const half = i32x4.shr_s(k, 1);
-  p = f32x4.mul(p, powerOfTwo(half));
-  return f32x4.mul(p, powerOfTwo(i32x4.sub(k, half)));
+  return f32x4.add(p, constant(1));
 }
 
 // @ts-ignore
 @inline
 function powerOfTwo(k: v128): v128 {
   return i32x4.shl(i32x4.add(k, i32x4.splat(127)), 23);
+}
+
+/** eˣ: within 1.5 ulp, subnormal results included. */
+// @ts-ignore
+@inline
+export function exp4(x: v128): v128 {
+  // Beyond these bounds the result is 0 or ∞. NaN passes: pmin and pmax return their first operand unless the second is beyond it.
+  x = f32x4.pmax(f32x4.pmin(x, constant(89)), constant(-104));
+  const shifted = shiftedLog2(x);
+  // 2ⁿ as two factors: n reaches from -150 to 128, more than one exponent holds.
+  const k = i32x4.sub(shifted, constant(ROUNDER));
+  const half = i32x4.shr_s(k, 1);
+  const p = f32x4.mul(expFraction(x, shifted), powerOfTwo(half));
+  return f32x4.mul(p, powerOfTwo(i32x4.sub(k, half)));
+}
+
+/** eˣ for x ≤ 0: within 1.5 ulp, and 0 where the result would be subnormal. */
+// @ts-ignore
+@inline
+export function expNegative4(x: v128): v128 {
+  const bounded = f32x4.pmax(x, constant(LN_SMALLEST));
+  const shifted = shiftedLog2(bounded);
+  const k = i32x4.sub(shifted, constant(ROUNDER));
+  const p = f32x4.mul(expFraction(bounded, shifted), powerOfTwo(k));
+  return v128.andnot(p, f32x4.lt(x, constant(LN_SMALLEST)));
 }
 
 /** ln x: within 1.5 ulp; -∞ at 0, NaN below. */
@@ -107,7 +133,7 @@ export function tanh4(x: v128): v128 {
   return v128.bitselect(near, signed, f32x4.lt(magnitude, constant(0.625)));
 }
 
-/** erf x: within 2 ulp. */
+/** erf x: within 3 ulp. */
 // @ts-ignore
 @inline
 export function erf4(x: v128): v128 {
@@ -146,7 +172,7 @@ function erfcAboveOne(x: v128): v128 {
   high = step(high, y, -2.820767439740514e-1);
   high = step(high, y, 5.641895067754075e-1);
   const p = v128.bitselect(low, high, f32x4.lt(x, constant(2)));
-  return f32x4.mul(f32x4.mul(exp4(f32x4.neg(f32x4.mul(x, x))), q), p);
+  return f32x4.mul(f32x4.mul(expNegative4(f32x4.neg(f32x4.mul(x, x))), q), p);
 }
 
 /** GELU in its tanh form, x · σ(2u) with u = √(2/π)·(x + 0.044715·x³): the same as x/2 · (1 + tanh u), without its cancellation. */
@@ -190,7 +216,7 @@ export function geluErf4(x: v128): v128 {
 @inline
 export function geluErfSlope4(x: v128): v128 {
   const phi = f32x4.add(constant(0.5), f32x4.mul(constant(0.5), erf4(f32x4.mul(x, constant(0.70710678118654752)))));
-  const density = f32x4.mul(exp4(f32x4.mul(f32x4.mul(x, x), constant(-0.5))), constant(0.3989422804014327));
+  const density = f32x4.mul(expNegative4(f32x4.mul(f32x4.mul(x, x), constant(-0.5))), constant(0.3989422804014327));
   return f32x4.add(phi, f32x4.mul(x, density));
 }
 

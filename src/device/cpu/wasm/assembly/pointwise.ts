@@ -36,7 +36,7 @@ function one(f: i32, x: v128): v128 {
   if (f == NEG) return f32x4.neg(x);
   if (f == ABS) return f32x4.abs(x);
   if (f == SQRT) return f32x4.sqrt(x);
-  if (f == RELU) return f32x4.max(x, constant(0));
+  if (f == RELU) return f32x4.pmax(x, f32x4.splat(0)); // NaN stays: it is not below 0
   if (f == EXP) return exp4(x);
   if (f == LOG) return log4(x);
   if (f == SIGMOID) return sigmoid4(x);

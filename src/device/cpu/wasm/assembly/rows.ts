@@ -1,5 +1,5 @@
 /** Functions along the rows of contiguous matrices: sums, softmax, layer norm, with their gradients. */
-import { exp4, log4, constant } from './math';
+import { constant, exp4, expNegative4, log4 } from './math';
 import { sumLanes } from './vector';
 
 /** Elements summed in float32 before they join a float64 sum, so that long sums stay accurate. */
@@ -133,25 +133,26 @@ export function sumSquares(count: i32, x: usize): f64 {
   return total;
 }
 
+/** The largest of contiguous floats, NaN aside: f32x4.max would respect it at several times the cost. */
 function maxRow(count: i32, x: usize): f32 {
-  let best = constant(-Infinity);
+  let m0 = constant(-Infinity), m1 = m0;
   let j = count;
-  for (; j >= 4; j -= 4) {
-    best = f32x4.max(best, v128.load(x));
-    x += 16;
+  for (; j >= 8; j -= 8) {
+    m0 = f32x4.pmax(m0, v128.load(x));
+    m1 = f32x4.pmax(m1, v128.load(x, 16));
+    x += 32;
   }
-  let result = max(
-    max(f32x4.extract_lane(best, 0), f32x4.extract_lane(best, 1)),
-    max(f32x4.extract_lane(best, 2), f32x4.extract_lane(best, 3)),
-  );
   for (; j > 0; j--) {
-    result = max(result, load<f32>(x));
+    m0 = f32x4.pmax(m0, v128.load32_splat(x));
     x += 4;
   }
-  return result;
+  m0 = f32x4.pmax(m0, m1);
+  m0 = f32x4.pmax(m0, v128.shuffle<f32>(m0, m0, 2, 3, 0, 1));
+  m0 = f32x4.pmax(m0, v128.shuffle<f32>(m0, m0, 1, 0, 3, 2));
+  return f32x4.extract_lane(m0, 0);
 }
 
-/** y = e^(x - shift), returning Σ y; y = 0 writes nothing. */
+/** y = e^(x - shift) for a shift no smaller than any x, returning Σ y; y = 0 writes nothing. */
 // @ts-ignore: decorators of functions exist in AssemblyScript only
 @inline
 function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
@@ -159,7 +160,7 @@ function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
   let sum = f32x4.splat(0);
   let j = count;
   for (; j >= 4; j -= 4) {
-    const e = exp4(f32x4.sub(v128.load(x), shifts));
+    const e = expNegative4(f32x4.sub(v128.load(x), shifts));
     sum = f32x4.add(sum, e);
     if (y) {
       v128.store(y, e);
@@ -169,7 +170,7 @@ function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
   }
   let total = sumLanes(sum);
   for (; j > 0; j--) {
-    const e = f32x4.extract_lane(exp4(f32x4.sub(v128.load32_splat(x), shifts)), 0);
+    const e = f32x4.extract_lane(expNegative4(f32x4.sub(v128.load32_splat(x), shifts)), 0);
     total += e;
     if (y) {
       store<f32>(y, e);
@@ -212,7 +213,7 @@ export function logSoftmax(rows: i32, columns: i32, x: usize, y: usize): void {
   for (let i = 0; i < rows; i++) {
     const most = maxRow(columns, x);
     const sum = expRow(columns, x, most, 0);
-    const log = f32x4.extract_lane(log4(f32x4.splat(sum)), 0);
+    const log = f32x4.extract_lane(log4(constant(sum)), 0);
     shiftRow(columns, x, most, log, y);
     x += <usize>columns << 2;
     y += <usize>columns << 2;
