@@ -8,6 +8,26 @@ import { creation } from './op-info/creation.js';
 import { index } from './op-info/index.js';
 import { join } from './op-info/join.js';
 import { random } from './op-info/random.js';
+import { activations } from './op-info/activations.js';
+import { compare } from './op-info/compare.js';
+import { power } from './op-info/power.js';
+import { select } from './op-info/select.js';
+import { unary } from './op-info/unary.js';
 import type { OpInfo } from './op-info/types.js';
 
-export const opInfo: readonly OpInfo[] = [...arithmetic, ...views, ...matmuls, ...reductions, ...losses, ...index, ...join, ...creation, ...random];
+export const opInfo: readonly OpInfo[] = [
+  ...arithmetic,
+  ...views,
+  ...matmuls,
+  ...reductions,
+  ...losses,
+  ...index,
+  ...join,
+  ...creation,
+  ...random,
+  ...unary,
+  ...activations,
+  ...compare,
+  ...power,
+  ...select,
+];

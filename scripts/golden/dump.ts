@@ -31,8 +31,10 @@ const rows = opInfo
 /** The projection weights by output number, long enough for every output: values() is sequential, so a prefix serves. */
 const weights = Array.from({ length: 4 }, (_, k) => cotangent(k, [200_000]).data);
 
-process.stdout.write(
-  JSON.stringify({ rows, weights }, (_, v) =>
-    typeof v === 'number' && !Number.isFinite(v) ? { special: String(v) } : v,
-  ),
-);
+/** JSON has no words for these. */
+function special(v: unknown): unknown {
+  if (Object.is(v, -0)) return { special: '-0' };
+  return typeof v === 'number' && !Number.isFinite(v) ? { special: String(v) } : v;
+}
+
+process.stdout.write(JSON.stringify({ rows, weights }, (_, v) => special(v)));

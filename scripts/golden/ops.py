@@ -9,7 +9,7 @@ import sys
 import torch
 import torch.nn.functional as F  # noqa: F401  (for the expressions)
 
-SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan, "-0": -0.0}
 
 
 def revive(d):

@@ -40,7 +40,7 @@ export function operand(op: string, value: Tensor | number, like: Tensor): Tenso
     !(value >= range[0] && value <= range[1] && Number.isInteger(value))
   ) {
     throw new DTypeError(
-      `${op}: expected a whole number in [${range}] to go with ${like.dtype}, got ${value}; convert the tensor with x.to('float32')`,
+      `${op}: expected a whole number in [${range.join(', ')}] to go with ${like.dtype}, got ${value}; convert the tensor with x.to('float32')`,
     );
   }
   return asTensor(value, like);

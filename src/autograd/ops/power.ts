@@ -10,7 +10,7 @@ import { mul, sub } from './arithmetic.js';
 import { eq, ge, logicalAnd } from './compare.js';
 import { defineBinary, defineUnary } from './define.js';
 import { isFloatType, operand, operands, unbroadcast, zeroGradient } from './operands.js';
-import { maskedFill } from './select.js';
+import { maskedFill, where } from './select.js';
 import { log } from './unary.js';
 
 /** x^n of 32-bit integers, wrapping; of a negative n, the whole part of 1 / x^|n|: 0 unless x is ±1. */
@@ -48,19 +48,17 @@ const powOp = defineBinary({
   wgsl: ([type]) => (isFloatType(type) ? 'pow_f(a, b)' : `pow_${type}(a, b)`),
   declarations: declarations(POW, POW_INTEGER),
   saves: [0, 1, 'output'],
-  // PyTorch's: 0 where the exponent is 0, and for the exponent 0 where 0^b with b ≥ 0 makes log 0 meaningless.
+  // As in PyTorch, 0 where the exponent is 0, and for the exponent where 0ⁿ with n ≥ 0 makes ln 0 meaningless: ln 1 there.
   backward({ gradOutput: g, input, output, inputShapes: [a, b], needs }) {
     const [x, n] = [input(0), input(1)];
-    const byBase = (): Tensor => zeroWhere(mul(mul(g, n), powOp([x, sub(n, 1)], null)), eq(n, 0));
-    const byExponent = (): Tensor => zeroWhere(mul(g, mul(output(), log(x))), logicalAnd(eq(x, 0), ge(n, 0)));
+    const byBase = (): Tensor => maskedFill(mul(mul(g, n), powOp([x, sub(n, 1)], null)), eq(n, 0), 0);
+    const byExponent = (): Tensor => {
+      const logarithm = log(where(logicalAnd(eq(x, 0), ge(n, 0)), 1, x));
+      return mul(g, mul(output(), logarithm));
+    };
     return [needs(0) ? unbroadcast(byBase(), a) : null, needs(1) ? unbroadcast(byExponent(), b) : null];
   },
 });
-
-/** `x` with 0 where the mask holds. */
-function zeroWhere(x: Tensor, mask: Tensor): Tensor {
-  return maskedFill(x, mask, 0);
-}
 
 const powScalarOp: Op<[Tensor], { readonly exponent: number }> = defineUnary<{ readonly exponent: number }>({
   name: 'powScalar',

@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { checkDType, defineUnary } from './define.js';
 import { defineActivation } from './activation.js';
 import { maximum, minimum } from './maximum.js';
-import { zeroGradient } from './operands.js';
+import { operand, zeroGradient } from './operands.js';
 
 function zeros({ gradOutput }: { gradOutput: Tensor }): readonly Tensor[] {
   return [zeroGradient(gradOutput)];
@@ -125,6 +125,6 @@ export function clamp(x: Tensor, options: { min?: number; max?: number }): Tenso
     throw new DTypeError(`clamp: expected bounds that are numbers, got min ${min} and max ${max}`);
   }
   if (isFloat(x.dtype)) return clampOp([x], { min, max });
-  const low = min === -Infinity ? x : maximum(x, min);
-  return max === Infinity ? low : minimum(low, max);
+  const low = min === -Infinity ? x : maximum(x, operand('clamp', min, x));
+  return max === Infinity ? low : minimum(low, operand('clamp', max, x));
 }
