@@ -73,14 +73,15 @@ const findProgram: Program<number> = {
  */
 export function checkIndices(op: string, index: Tensor, size: number): void {
   if (!mode.debug) return;
+  const { device } = index;
   const row = index.isContiguous ? index : contiguousCopy(index);
-  const found = unscoped(() => Tensor.allocate(index.device, 'uint32', [2], 'checkIndices'));
-  index.device.execute(findProgram, [row], [found], size);
+  const found = unscoped(() => Tensor.allocate(device, 'uint32', [2], 'checkIndices'));
+  device.execute(findProgram, [row], [found], size);
   if (row !== index) row.release();
   const signed = index.dtype === 'int32';
-  addCheck(index.device, async () => {
+  addCheck(device, async () => {
     try {
-      const raw = new Uint32Array(await index.device.read(found.buffer, 0, 8));
+      const raw = new Uint32Array(await device.read(found.buffer, 0, 8));
       if (raw[0] !== NONE) throw indexError(op, size, signed ? raw[1] | 0 : raw[1], raw[0]);
     } finally {
       found.release();

@@ -33,7 +33,7 @@ export interface AddParams extends RowsParams {
   readonly size: number;
 }
 
-/** No index has this value: with fewer than 2³² rows none can be valid. */
+/** No valid index: −1 as a word, and beyond every row. */
 const NONE = 0xffffffff;
 
 function product(shape: readonly number[], from: number, to: number): number {
@@ -92,7 +92,7 @@ function selectKernel(type: WgslType): Kernel {
 let c = index % p.inner;
 let row = index / p.inner;
 let pick = picks[p.picks_offset + row % p.count];
-if (pick == p.skip) { y[index] = ${type}(0); return; }
+if (pick == p.skip && pick < p.rows) { y[index] = ${type}(0); return; }
 y[index] = x[p.x_offset + ((row / p.count) * p.rows + min(pick, p.rows - 1u)) * p.inner + c];`,
   }));
 }
