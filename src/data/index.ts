@@ -1,0 +1,50 @@
+/** The namespace `data`: texts, vocabularies, batches, and the safetensors format in memory. Files are in `dawngrad/node`. */
+export {
+  type Collated,
+  defaultCollate,
+  type HostTensor,
+  type HostTypedArray,
+  stack,
+} from './collate.js';
+export {
+  DataLoader,
+  type DataLoaderOptions,
+  type DataLoaderState,
+  type Dataset,
+  type Epoch,
+} from './data-loader.js';
+export { bigramLoss, type NgramOptions, unigramLoss } from './ngram.js';
+export { HostRandom, permutation } from './random.js';
+export {
+  parseSafetensors,
+  type SafetensorsContents,
+  type SafetensorsDType,
+  type SafetensorsEntry,
+  type SafetensorsInput,
+  serializeSafetensors,
+} from './safetensors.js';
+export {
+  safetensorsEntry,
+  type SafetensorsValues,
+  toFloat32,
+  toFloat64,
+  toInt32,
+} from './safetensors-values.js';
+export {
+  SlidingWindowDataset,
+  type Split,
+  type SplitFractions,
+  splitText,
+  stripGutenberg,
+  type TextWindow,
+  trainValidationTestSplit,
+} from './text.js';
+export {
+  CharVocabulary,
+  type CharVocabularyJSON,
+  tokenizeWords,
+  UNKNOWN,
+  WordVocabulary,
+  type WordVocabularyJSON,
+  type WordVocabularyOptions,
+} from './vocabulary.js';

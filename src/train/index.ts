@@ -1,0 +1,9 @@
+/** The namespace `train`: what of training works in browsers too. The loop with its files is in `dawngrad/node`. */
+export {
+  type BatchSource,
+  consecutiveWindows,
+  RandomWindows,
+  type TokenBatch,
+  toTensors,
+} from './batches.js';
+export { type Baseline, type LossCurveOptions, lossCurveSvg, type LossPoint } from './plot.js';
