@@ -19,8 +19,10 @@ const KC: i32 = 256;
 const MC: i32 = 128;
 /** A block of B is KC × NC: 512 KiB. */
 const NC: i32 = 512;
-/** Up to this many rows a row-major B is read where it lies: packing it would not pay. */
-const DIRECT_ROWS: i32 = 16;
+/** Up to this many rows a row-major B is read where it lies, because packing it would not pay: any B, and one of up to 64 KiB. */
+const DIRECT_ROWS: i32 = 7;
+const DIRECT_ROWS_SMALL: i32 = 32;
+const DIRECT_SMALL: i32 = 16384;
 /** Up to this many rows are computed one by one, as vector times matrix. */
 const VECTOR_ROWS: i32 = 3;
 
@@ -81,7 +83,7 @@ function blocked(
   const tile = scratch;
   const aPacked = tile + <usize>(MR * NR * 4);
   const bPacked = aPacked + (<usize>(mc * kc) << 2);
-  const direct = bCol == 1 && m <= DIRECT_ROWS;
+  const direct = bCol == 1 && m <= (k * n <= DIRECT_SMALL ? DIRECT_ROWS_SMALL : DIRECT_ROWS);
   for (let jc = 0; jc < n; jc += nc) {
     const columns = min(nc, n - jc);
     // Columns from here on are packed: all, or those of the last, narrower panel.
