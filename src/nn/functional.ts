@@ -1,0 +1,20 @@
+/** Functions of neural networks without state: `import * as F`. */
+export { elu, gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../autograd/ops/activations.js';
+export { dropout } from '../autograd/ops/dropout.js';
+export { embedding, type EmbeddingOptions } from '../autograd/ops/index.js';
+export { pad } from '../autograd/ops/join.js';
+export {
+  bceLoss,
+  bceWithLogitsLoss,
+  crossEntropy,
+  huberLoss,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  smoothL1Loss,
+} from '../autograd/ops/losses.js';
+export { linear } from '../autograd/ops/matmul.js';
+export { layerNorm, rmsNorm } from '../autograd/ops/norm-layers.js';
+export { oneHot } from '../autograd/ops/one-hot.js';
+export { logSoftmax, softmax } from '../autograd/ops/softmax.js';
+export * as init from './init.js';

@@ -1,0 +1,34 @@
+/** Layers, models, losses and their first values. */
+import '../autograd/methods.js';
+
+export {
+  ELU,
+  GELU,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  Softplus,
+  Tanh,
+} from './activations.js';
+export { type AttentionOptions, MultiheadAttention, type MultiheadAttentionOptions } from './attention.js';
+export { ModuleDict, ModuleList, Sequential } from './containers.js';
+export * as functional from './functional.js';
+export * as init from './init.js';
+export { Dropout, Embedding, Flatten, Identity, Linear } from './layers.js';
+export {
+  BCELoss,
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  HuberLoss,
+  L1Loss,
+  MSELoss,
+  NLLLoss,
+  SmoothL1Loss,
+} from './losses.js';
+export { type Layer, type LoadReport, Module, type StateDict } from './module.js';
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from './normalization.js';
+export { type FactoryOptions, Parameter } from './parameter.js';
+export { GRU, LSTM, type RecurrentOptions, RNN } from './recurrent.js';
