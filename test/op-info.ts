@@ -13,6 +13,8 @@ import { compare } from './op-info/compare.js';
 import { power } from './op-info/power.js';
 import { select } from './op-info/select.js';
 import { unary } from './op-info/unary.js';
+import { rowOps } from './op-info/row.js';
+import { topks } from './op-info/topk.js';
 import type { OpInfo } from './op-info/types.js';
 
 export const opInfo: readonly OpInfo[] = [
@@ -30,4 +32,6 @@ export const opInfo: readonly OpInfo[] = [
   ...compare,
   ...power,
   ...select,
+  ...rowOps,
+  ...topks,
 ];

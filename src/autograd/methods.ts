@@ -9,6 +9,8 @@ import * as arithmetic from './ops/arithmetic.js';
 import * as broadcast from './ops/broadcast.js';
 import * as products from './ops/matmul.js';
 import * as reductions from './ops/reduce.js';
+import { logSoftmax, softmax } from './ops/row.js';
+import { topk } from './ops/topk.js';
 import * as views from './ops/views.js';
 import * as indexing from './ops/index.js';
 import * as joining from './ops/join.js';
@@ -226,6 +228,9 @@ declare module '../tensor/tensor.js' {
     norm: Method<typeof reductions.norm>;
     prod: Method<typeof reductions.prod>;
     std: Method<typeof reductions.std>;
+    softmax: Method<typeof softmax>;
+    logSoftmax: Method<typeof logSoftmax>;
+    topk: Method<typeof topk>;
     var: Method<typeof reductions.var_>;
   }
 }
@@ -246,7 +251,7 @@ install({
   std,
   var: reductions.var_,
 });
-install({ max, min });
+install({ max, min, softmax, logSoftmax, topk });
 
 // Indexing, joining, random numbers, printing
 declare module '../tensor/tensor.js' {

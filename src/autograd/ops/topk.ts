@@ -1,0 +1,100 @@
+/** The largest or smallest elements along a dim. */
+import { ShapeError } from '../../device/errors.js';
+import type { HostArray } from '../../device/types.js';
+import { lineSpace } from '../../kernels/scan.js';
+import { topkKernel, type TopkParams } from '../../kernels/topk.js';
+import { formatShape, normalizeDim } from '../../tensor/shape.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { defineOp } from '../op.js';
+import { reshape } from './broadcast.js';
+import { checkDType } from './define.js';
+import type { Extremum } from './extrema.js';
+import { pick } from './pick.js';
+
+/** Up to so many, places are kept in order while the line is read once; beyond, the line is sorted. */
+const INSERTED = 32;
+
+/** Whether a comes before b; NaN counts as larger than everything. */
+function before(a: number, b: number, largest: boolean): boolean {
+  if (Number.isNaN(b)) return !largest && !Number.isNaN(a);
+  if (Number.isNaN(a)) return largest;
+  return largest ? a > b : a < b;
+}
+
+function topkHost(
+  [x]: readonly HostArray[],
+  [y]: readonly HostArray[],
+  { dim, k, largest }: TopkParams,
+): void {
+  const { outer, n, inner } = lineSpace(x.shape, dim);
+  const { data } = x;
+  const places = new Int32Array(k);
+  for (let o = 0; o < outer; o++) {
+    for (let j = 0; j < inner; j++) {
+      const base = x.offset + o * n * inner + j;
+      const to = o * k * inner + j;
+      if (k > INSERTED) {
+        const order = Int32Array.from({ length: n }, (_, i) => i);
+        order.sort((a, b) => {
+          const [va, vb] = [data[base + a * inner], data[base + b * inner]];
+          return before(va, vb, largest) ? -1 : before(vb, va, largest) ? 1 : a - b;
+        });
+        for (let i = 0; i < k; i++) y.data[to + i * inner] = order[i];
+        continue;
+      }
+      let filled = 0;
+      for (let i = 0; i < n; i++) {
+        const v = data[base + i * inner];
+        if (filled === k && (k === 0 || !before(v, data[base + places[k - 1] * inner], largest))) continue;
+        let at = filled < k ? filled++ : k - 1;
+        for (; at > 0 && before(v, data[base + places[at - 1] * inner], largest); at--)
+          places[at] = places[at - 1];
+        places[at] = i;
+      }
+      for (let i = 0; i < k; i++) y.data[to + i * inner] = places[i];
+    }
+  }
+}
+
+const topkOp = defineOp<[Tensor], TopkParams>({
+  name: 'topk',
+  infer([x], { dim, k }) {
+    checkDType('topk', x.dtype, 'number');
+    return { shape: x.shape.map((s, d) => (d === dim ? k : s)), dtype: 'int32' };
+  },
+  host: topkHost,
+  kernel: topkKernel,
+  differentiable: false,
+});
+
+export interface TopkOptions {
+  /** Default −1. */
+  dim?: number;
+  /** The largest elements (default), or the smallest. */
+  largest?: boolean;
+}
+
+/**
+ * The k largest (or smallest) elements along a dim in order, the earlier of equal ones first, with their positions. The
+ * gradient goes to the chosen elements. NaN counts as larger than everything.
+ *
+ * @returns values, and indices as int32 (PyTorch: int64), both with size k along the dim.
+ * @throws ShapeError unless 0 ≤ k ≤ the size of the dim.
+ * @source torch.topk
+ */
+export function topk(x: Tensor, k: number, { dim = -1, largest = true }: TopkOptions = {}): Extremum {
+  const d = normalizeDim('topk', dim, x.ndim);
+  const size = x.shape[d] ?? 1;
+  if (!Number.isInteger(k) || k < 0 || k > size) {
+    throw new ShapeError(
+      `topk: expected k in [0, ${size}], the size of dim ${dim} of ${formatShape(x.shape)}, got ${k}`,
+    );
+  }
+  if (x.ndim === 0 && k === 1) {
+    const { values, indices } = topk(reshape(x, [1]), 1);
+    return { values: reshape(values, []), indices: reshape(indices, []) };
+  }
+  const lifted = x.ndim === 0 ? reshape(x, [1]) : x;
+  const indices = topkOp([lifted], { dim: d, k, largest });
+  return { values: pick(lifted, indices, d), indices };
+}
