@@ -1,5 +1,5 @@
 /** Shorthand for functions whose gradient is an operation of its own: y = f(x), gradient g · f′(x) in one pass. */
-import type { WgslType } from '../../device/types.js';
+import type { Program, WgslType } from '../../device/types.js';
 import type { BinaryLoop, ParamSpec, UnaryLoop } from '../../kernels/pointwise.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Op } from '../op.js';
@@ -15,12 +15,14 @@ export interface Activation<P> {
   readonly declarations?: string;
   readonly params?: readonly ParamSpec[];
   readonly values?: (params: P) => readonly number[];
+  readonly simd?: Program<P>['simd'];
   readonly slope: {
     /** What f′ is computed from. */
     readonly of: 'input' | 'output';
     /** g · f′, where `a` is the gradient g and `b` the input or output. */
     readonly loop: BinaryLoop<P>;
     readonly wgsl: string;
+    readonly simd?: Program<P>['simd'];
     /** The derivative of f′ with respect to what it is computed from, in operations; left out where it is 0. */
     readonly derivative?: (from: Tensor, params: P) => Tensor;
   };
@@ -37,6 +39,7 @@ export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> 
     declarations,
     params,
     values,
+    simd: slope.simd,
     saves: slope.derivative ? [0, 1] : [1],
     backward: ({ gradOutput: g, input, needs, params: p }) => [
       needs(0) ? slopeOp([g, input(1)], p) : null,
@@ -51,6 +54,7 @@ export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> 
     declarations,
     params,
     values,
+    simd: def.simd,
     saves: slope.of === 'input' ? [0] : ['output'],
     backward: ({ gradOutput: g, input, output, params: p }) => [
       slopeOp([g, slope.of === 'input' ? input(0) : output()], p),

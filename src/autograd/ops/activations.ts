@@ -1,4 +1,5 @@
 /** Activation functions. Each has its gradient as a second operation, which reads memory once instead of three to ten times. */
+import { simdBinary, simdUnary } from '../../kernels/simd.js';
 import { normalCdf, normalPdf, sigmoid as sigmoidHost } from '../../kernels/special.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import { EXP, EXPM1, LOG1P, NORMAL_CDF, SIGMOID, TANH } from '../../kernels/wgsl-math.js';
@@ -23,8 +24,10 @@ const reluOp = defineActivation({
   wgsl: ([type]) =>
     type === 'u32' ? 'a' : type === 'i32' ? 'max(a, 0)' : 'select(max(a, 0.0), a, is_nan(a))',
   declarations: declarations(IS_NAN),
+  simd: simdUnary('relu'),
   slope: {
     of: 'output',
+    simd: simdBinary('reluBackward'),
     loop(n, y, yo, g, go, gs, x, xo, xs) {
       for (let i = 0; i < n; i++) y[yo + i] = x[xo + i * xs] <= 0 ? 0 : g[go + i * gs];
     },
@@ -77,8 +80,10 @@ const sigmoidOp = defineActivation({
   },
   wgsl: 'sigmoid_f(a)',
   declarations: declarations(SIGMOID),
+  simd: simdUnary('sigmoid'),
   slope: {
     of: 'output',
+    simd: simdBinary('sigmoidBackward'),
     loop(n, y, yo, g, go, gs, s, so, ss) {
       for (let i = 0; i < n; i++) y[yo + i] = g[go + i * gs] * s[so + i * ss] * (1 - s[so + i * ss]);
     },
@@ -94,8 +99,10 @@ const tanhOp = defineActivation({
   },
   wgsl: 'tanh_f(a)',
   declarations: declarations(TANH),
+  simd: simdUnary('tanh'),
   slope: {
     of: 'output',
+    simd: simdBinary('tanhBackward'),
     loop(n, y, yo, g, go, gs, t, to, ts) {
       for (let i = 0; i < n; i++) y[yo + i] = g[go + i * gs] * (1 - t[to + i * ts] * t[to + i * ts]);
     },
@@ -114,8 +121,10 @@ const siluOp = defineActivation({
     text: 'fn silu_slope(x: f32) -> f32 { let s = sigmoid_f(x); return s * (1.0 + x * (1.0 - s)); }',
     uses: [SIGMOID],
   }),
+  simd: simdUnary('silu'),
   slope: {
     of: 'input',
+    simd: simdBinary('siluBackward'),
     loop(n, y, yo, g, go, gs, x, xo, xs) {
       for (let i = 0; i < n; i++) {
         const s = sigmoidHost(x[xo + i * xs]);
@@ -141,8 +150,10 @@ const geluOp = defineActivation({
     text: `fn gelu_slope(x: f32) -> f32 { return normal_cdf(x) + x * 0.398942280 * exp_f(-0.5 * x * x); }`,
     uses: [NORMAL_CDF, EXP],
   }),
+  simd: simdUnary('gelu'),
   slope: {
     of: 'input',
+    simd: simdBinary('geluBackward'),
     // Φ(x) + x φ(x)
     loop(n, y, yo, g, go, gs, x, xo, xs) {
       for (let i = 0; i < n; i++) {
@@ -183,8 +194,10 @@ const geluTanhOp = defineActivation({
 }`,
     uses: [SIGMOID],
   }),
+  simd: simdUnary('geluTanh'),
   slope: {
     of: 'input',
+    simd: simdBinary('geluTanhBackward'),
     loop(n, y, yo, g, go, gs, x, xo, xs) {
       for (let i = 0; i < n; i++) {
         const v = x[xo + i * xs];

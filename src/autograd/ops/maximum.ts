@@ -1,6 +1,7 @@
 /** The larger and the smaller of two tensors. */
 import type { WgslType } from '../../device/types.js';
 import { pointwise, ternaryHost } from '../../kernels/pointwise.js';
+import { simdBinary } from '../../kernels/simd.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
@@ -47,6 +48,7 @@ const maximumOp = defineBinary({
   },
   wgsl: extreme('max'),
   declarations: declarations(IS_NAN),
+  simd: simdBinary('maximum'),
   saves: [0, 1],
   backward: ({ gradOutput: g, input, inputShapes: [a, b], needs }) => [
     needs(0) ? unbroadcast(shareOp([g, input(0), input(1)], null), a) : null,
@@ -61,6 +63,7 @@ const minimumOp = defineBinary({
   },
   wgsl: extreme('min'),
   declarations: declarations(IS_NAN),
+  simd: simdBinary('minimum'),
   saves: [0, 1],
   backward: ({ gradOutput: g, input, inputShapes: [a, b], needs }) => [
     needs(0) ? unbroadcast(shareOp([g, input(1), input(0)], null), a) : null,

@@ -1,6 +1,7 @@
 /** Elementary functions of one tensor, element by element. */
 import { declarations, INF, IS_NAN, NAN } from '../../kernels/wgsl.js';
 import { COS, ERF, EXP, EXPM1, LOG, LOG1P, SIN } from '../../kernels/wgsl-math.js';
+import { simdUnary } from '../../kernels/simd.js';
 import { erf as erfHost } from '../../kernels/special.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { add, div, mul, neg } from './arithmetic.js';
@@ -14,6 +15,7 @@ const absOp = defineUnary({
     for (let i = 0; i < n; i++) y[yo + i] = Math.abs(a[ao + i * as]);
   },
   wgsl: 'abs(a)',
+  simd: simdUnary('abs'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [mul(g, sign(input(0)))],
 });
@@ -25,6 +27,7 @@ const expOp = defineUnary({
   },
   wgsl: 'exp_f(a)',
   declarations: declarations(EXP),
+  simd: simdUnary('exp'),
   saves: ['output'],
   backward: ({ gradOutput: g, output }) => [mul(g, output())],
 });
@@ -47,6 +50,7 @@ const logOp = defineUnary({
   },
   wgsl: 'log_f(a)',
   declarations: declarations(LOG),
+  simd: simdUnary('log'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [div(g, input(0))],
 });
@@ -77,6 +81,7 @@ const sqrtOp = defineUnary({
 }`,
     uses: [IS_NAN, NAN],
   }),
+  simd: simdUnary('sqrt'),
   saves: ['output'],
   backward: ({ gradOutput: g, output }) => [div(g, mul(output(), 2))],
 });
@@ -118,6 +123,7 @@ const reciprocalOp = defineUnary({
 }`,
     uses: [INF],
   }),
+  simd: simdUnary('reciprocal'),
   saves: ['output'],
   backward: ({ gradOutput: g, output }) => [neg(mul(g, square(output())))],
 });
@@ -165,6 +171,7 @@ const erfOp = defineUnary({
   },
   wgsl: 'erf_f(a)',
   declarations: declarations(ERF),
+  simd: simdUnary('erf'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [mul(g, mul(exp(neg(square(input(0)))), 2 / Math.sqrt(Math.PI)))],
 });

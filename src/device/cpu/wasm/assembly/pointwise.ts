@@ -24,7 +24,7 @@ function two(f: i32, a: v128, b: v128): v128 {
   if (f == MINIMUM) return f32x4.min(a, b);
   if (f == GELU_TANH_BACKWARD) return f32x4.mul(a, geluTanhSlope4(b));
   if (f == GELU_BACKWARD) return f32x4.mul(a, geluErfSlope4(b));
-  if (f == RELU_BACKWARD) return v128.bitselect(a, constant(0), f32x4.gt(b, constant(0)));
+  if (f == RELU_BACKWARD) return v128.andnot(a, f32x4.le(b, constant(0)));
   if (f == TANH_BACKWARD) return f32x4.mul(a, f32x4.sub(constant(1), f32x4.mul(b, b)));
   if (f == SIGMOID_BACKWARD) return f32x4.mul(a, f32x4.mul(b, f32x4.sub(constant(1), b)));
   return f32x4.mul(a, siluSlope4(b));
@@ -234,7 +234,7 @@ export function geluBackward(
   binary(GELU_BACKWARD, rows, columns, a, aRow, aCol, b, bRow, bCol, y);
 }
 
-/** y = g where x > 0, else 0; a is g, b is x. */
+/** y = 0 where x ≤ 0, else g, so also for NaN; a is g, b is x. */
 export function reluBackward(
   rows: i32, columns: i32, a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, y: usize,
 ): void {
