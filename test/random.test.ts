@@ -152,7 +152,7 @@ function suite(open: () => Promise<Device>): void {
 
   it('randperm is a permutation, each position uniform', async () => {
     const counts = new Float64Array(36);
-    for (let round = 0; round < 3000; round++) {
+    for (let round = 0; round < 600; round++) {
       const order = await randperm(6, options).data();
       expect([...order].sort()).toEqual([0, 1, 2, 3, 4, 5]);
       order.forEach((v, i) => {
@@ -160,7 +160,7 @@ function suite(open: () => Promise<Device>): void {
       });
     }
     // Six rows and columns whose sums are fixed: 25 degrees of freedom.
-    expect(chiSquare(counts, () => 500)).toBeLessThan(limit(25));
+    expect(chiSquare(counts, () => 100)).toBeLessThan(limit(25));
   });
 
   it('bernoulli is 1 as often as asked', async () => {
@@ -191,16 +191,16 @@ function suite(open: () => Promise<Device>): void {
 
   it('multinomial without replacement never repeats, and the first draw follows the weights', async () => {
     const weights = [1, 5, 2, 8];
-    const draws = await multinomial(tensor(weights, options).expand([4000, 4]), 3).data();
+    const draws = await multinomial(tensor(weights, options).expand([1000, 4]), 3).data();
     const first = new Float64Array(4);
     const second = new Float64Array(4);
-    for (let row = 0; row < 4000; row++) {
+    for (let row = 0; row < 1000; row++) {
       const [a, b, c] = draws.slice(row * 3, row * 3 + 3);
       expect(new Set([a, b, c]).size).toBe(3);
       first[a]++;
       if (a === 3) second[b]++;
     }
-    expect(chiSquare(first, (k) => (4000 * weights[k]) / 16)).toBeLessThan(limit(3));
+    expect(chiSquare(first, (k) => (1000 * weights[k]) / 16)).toBeLessThan(limit(3));
     // After category 3 the others follow their weights.
     expect(chiSquare(second.slice(0, 3), (k) => (first[3] * weights[k]) / 8)).toBeLessThan(limit(2));
   });
@@ -218,6 +218,11 @@ function suite(open: () => Promise<Device>): void {
     }
   });
 
+  it('multinomial without replacement takes tiny weights before those of zero', async () => {
+    const weights = tensor([0, 1e-37, 0, 1, 2e-37], options);
+    expect(new Set(await multinomial(weights, 3).data())).toEqual(new Set([1, 3, 4]));
+  });
+
   it('dropout keeps the mean, and backward uses the same mask', async () => {
     const x = tensor(new Float32Array(N).fill(3), options).requiresGrad_();
     const y = dropout(x, 0.2);
@@ -226,7 +231,27 @@ function suite(open: () => Promise<Device>): void {
     expect(new Set(kept)).toEqual(new Set([3.75]));
     expect(Math.abs(kept.length / N - 0.8)).toBeLessThan(4 * Math.sqrt(0.16 / N));
     y.sum().backward();
-    expect(await x.grad!.data()).toEqual(data.map((v) => (v === 0 ? 0 : 1.25)));
+    const gradient = await x.grad!.data();
+    expect(gradient.every((v, i) => v === (data[i] === 0 ? 0 : 1.25))).toBe(true);
+  });
+
+  it('draws the same bits as the oracle, across the carry of the counter', async () => {
+    for (const count of [1, 7, 15, 16, 17, 33, 1001]) {
+      const generator = () => {
+        const g = new Generator();
+        g.setState({ seed: 2 ** 52 + 3, counter: 2 ** 32 - 2 });
+        return g;
+      };
+      const oracle = { device: cpuDevice(), dtype: 'float64' as const, generator: generator() };
+      const mine = { device, generator: generator() };
+      const expected = await rand([count], oracle).data();
+      expect(Array.from(await rand([count], mine).data())).toEqual(Array.from(expected));
+      const mask = async (o: typeof oracle | typeof mine) => {
+        const ones = tensor(new Float32Array(count).fill(1), { ...o });
+        return Array.from(await dropout(ones, 0.37, true, o).data(), (v) => v !== 0);
+      };
+      expect(await mask(mine)).toEqual(await mask(oracle));
+    }
   });
 
   it('dropout does nothing outside training or for p = 0', () => {

@@ -101,7 +101,7 @@ export function wgslType(dtype: DType): WgslType {
 export interface Kernel {
   /** Identifies the WGSL with all that it is specialised on: equal keys must mean equal text. */
   readonly key: string;
-  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>`; readonly access: 'read' | 'read_write' }[];
+  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>` | `vec4<${'f32' | 'f16'}>`; readonly access: 'read' | 'read_write' }[];
   /** Scalar parameters, in order; all four bytes wide. */
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
   readonly workgroupSize: number;
@@ -235,6 +235,20 @@ export interface SimdModule {
   adamw(
     count: number, p: number, g: number, m: number, v: number,
     beta1: number, beta2: number, eps: number, decay: number, stepSize: number, rootScale: number,
+  ): void;
+
+  // Philox numbers of contiguous elements; seed and counter as two words each, the low one first.
+  /** y = x·scale where the upper 24 bits of the element's random word are at least `below`, else 0; y may be x. */
+  dropout(
+    count: number, x: number, y: number,
+    seedLow: number, seedHigh: number, counterLow: number, counterHigh: number,
+    below: number, scale: number,
+  ): void;
+  /** y = start + span · (word >>> shift) · unit. */
+  uniform(
+    count: number, y: number,
+    seedLow: number, seedHigh: number, counterLow: number, counterHigh: number,
+    start: number, span: number, shift: number, unit: number,
   ): void;
 }
 

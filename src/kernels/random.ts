@@ -13,6 +13,8 @@ import {
   type Kernel,
   type KernelCall,
   type Program,
+  type SimdModule,
+  type SimdView,
   wgslType,
 } from '../device/types.js';
 import { mulHigh, philox, type RandomState } from '../tensor/random.js';
@@ -174,6 +176,12 @@ export const uniformProgram: Program<UniformParams> = {
         y.data[y.offset + i + j] = low + span * ((words[j] >>> (32 - bits)) * unit);
     }
   },
+  simd(module, _, [y], params) {
+    const { low, high, bits } = params;
+    const [s0, s1, c0, c1] = randomValues(params);
+    module.uniform(numel(y.shape), y.pointer, s0, s1, c0, c1, low, high - low, 32 - bits, 2 ** -bits);
+    return true;
+  },
   kernel: draws<UniformParams>({
     name: 'rand',
     params: () => [
@@ -312,6 +320,19 @@ export function dropoutHost([x]: readonly HostArray[], [y]: readonly HostArray[]
     for (let j = 0; j < end; j++)
       y.data[i + j] = words[j] >>> 8 < below ? 0 : x.data[x.offset + i + j] * scale;
   }
+}
+
+/** WebAssembly side of dropout. */
+export function dropoutSimd(
+  module: SimdModule,
+  [x]: readonly SimdView[],
+  [y]: readonly SimdView[],
+  params: DropoutParams,
+): boolean {
+  const [s0, s1, c0, c1] = randomValues(params);
+  const { p } = params;
+  module.dropout(numel(x.shape), x.pointer, y.pointer, s0, s1, c0, c1, threshold(p), scaleOf(p));
+  return true;
 }
 
 /** y = 0 with probability p, else x / (1 − p). Reads and writes each element once; no mask is stored. */

@@ -65,13 +65,42 @@ export function multinomialHost(
     }
     if (s.replacement) invert(x.data, at, k, total, y.data, row * s.draws, s);
     else {
-      for (let i = 0; i < k; i++) {
-        const e = -Math.log(((word(s, row * k + i) >>> 8) + 1) * 2 ** -24);
-        keys[i] = x.data[at + i] > 0 ? e / x.data[at + i] : Infinity;
+      for (let i = 0, w = row * k; i < k; i++, w++) {
+        if (i === 0 || w % 4 === 0) philox(s.counter + Math.floor(w / 4), s.seed, words);
+        const e = -Math.log(((words[w % 4] >>> 8) + 1) * 2 ** -24);
+        // Tiny weights finish before those of 0 all the same.
+        keys[i] = x.data[at + i] > 0 ? Math.min(e / x.data[at + i], 3.3e38) : Infinity;
       }
-      const order = Array.from(keys.keys()).sort((i, j) => keys[i] - keys[j] || i - j);
-      for (let d = 0; d < s.draws; d++) y.data[row * s.draws + d] = order[d];
+      smallest(keys, s.draws, y.data, row * s.draws);
     }
+  }
+}
+
+/** Draws for which scanning all keys each time is no slower than sorting them. */
+const FEW = 16;
+
+/** The positions of the `count` smallest keys in order; the earlier one of two equals comes first. */
+function smallest(keys: Float32Array, count: number, y: HostArray['data'], to: number): void {
+  if (count > FEW) {
+    const order = Array.from(keys.keys()).sort((i, j) => keys[i] - keys[j] || i - j);
+    for (let d = 0; d < count; d++) y[to + d] = order[d];
+    return;
+  }
+  let last = -1;
+  let lastAt = -1;
+  for (let d = 0; d < count; d++) {
+    let best = Infinity;
+    let at = -1;
+    for (let i = 0; i < keys.length; i++) {
+      const v = keys[i];
+      if (v < best && (v > last || (v === last && i > lastAt))) {
+        best = v;
+        at = i;
+      }
+    }
+    y[to + d] = at;
+    last = best;
+    lastAt = at;
   }
 }
 

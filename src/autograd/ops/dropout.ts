@@ -1,5 +1,5 @@
 /** Dropout: one op that is its own gradient, because backward makes the same mask again from the same counter. */
-import { type DropoutParams, dropoutHost, dropoutKernel } from '../../kernels/random.js';
+import { type DropoutParams, dropoutHost, dropoutKernel, dropoutSimd } from '../../kernels/random.js';
 import { defaultGenerator, type Generator } from '../../tensor/random.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
@@ -14,6 +14,7 @@ const dropoutOp: Op<[Tensor], DropoutParams> = defineOp<[Tensor], DropoutParams>
   },
   host: dropoutHost,
   kernel: dropoutKernel,
+  simd: dropoutSimd,
   backward: ({ gradOutput: g, params }) => [dropoutOp([g], params)],
 });
 

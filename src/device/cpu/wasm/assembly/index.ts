@@ -10,3 +10,4 @@ export {
   sumRows, sumSquares, softmax, softmaxBackward, logSoftmax, logSoftmaxBackward, layerNorm, layerNormBackward,
 } from './rows';
 export { adamw } from './optim';
+export { dropout, uniform } from './random';
