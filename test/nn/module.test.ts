@@ -334,8 +334,9 @@ describe('the character LSTM', () => {
   });
 });
 
-eachDevice('a small LSTM', ({ device, dtype }) => {
+eachDevice('a small LSTM', (place) => {
   it('learns to count', async () => {
+    const { device, dtype } = place;
     manualSeed(3);
     class Counter extends Module {
       embedding = new Embedding(5, 8, { dtype, device });
