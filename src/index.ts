@@ -22,6 +22,7 @@ export {
 export { type DeviceSurvey, type OpenOptions, surveyDevices } from './device/open.js';
 export type {
   Device,
+  DeviceBuffer,
   DeviceInfo,
   DeviceStats,
   Dispatch,
@@ -31,8 +32,15 @@ export type {
   KernelTarget,
   MemoryStats,
   Program,
+  SimdBinary,
+  SimdModule,
+  SimdUnary,
+  SimdView,
   View,
+  WgslType,
 } from './device/types.js';
+export type { CPUDevice } from './device/cpu/device.js';
+export type { AdapterDescription } from './device/webgpu/adapter.js';
 export { cpuDevice, defaultDevice, openDevice, setDefaultDevice } from './tensor/default-device.js';
 export { synchronize } from './tensor/pending.js';
 
@@ -42,7 +50,8 @@ export type { NestedArray } from './tensor/host.js';
 export { keep, memory, scope, unscoped } from './tensor/lifetime.js';
 export { Generator, manualSeed, type RandomState } from './tensor/random.js';
 export type { Shape } from './tensor/shape.js';
-export { Tensor, type TensorData } from './tensor/tensor.js';
+export type { TextOptions } from './tensor/print.js';
+export { type GradFn, Tensor, type TensorData } from './tensor/tensor.js';
 export {
   arange,
   eye,
@@ -69,6 +78,7 @@ export {
 // Gradients
 export * as autograd from './autograd/index.js';
 export { backward, type BackwardOptions } from './autograd/engine.js';
+export type { Hook } from './autograd/node.js';
 export { checkpoint } from './autograd/checkpoint.js';
 export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
 
@@ -158,9 +168,11 @@ export {
 export { mean } from './autograd/ops/mean.js';
 export { norm, type NormOptions } from './autograd/ops/norm.js';
 export { all, any, prod } from './autograd/ops/reduce.js';
+export { topk, type TopkOptions } from './autograd/ops/topk.js';
 export { logsumexp, std, var_, var_ as var, type VarOptions } from './autograd/ops/statistics.js';
 
 // Matrix products
+export { type AttentionOptions, scaledDotProductAttention } from './autograd/ops/attention.js';
 export { dot, linear, matmul, outer } from './autograd/ops/matmul.js';
 
 // Joining and picking

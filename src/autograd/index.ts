@@ -5,4 +5,11 @@ export { backward, type BackwardOptions, grad, type GradOptions } from './engine
 export { type CustomFunction, customFunction, type FunctionContext } from './function.js';
 export { type Differentiable, gradcheck, type GradcheckOptions, gradgradcheck } from './gradcheck.js';
 export { enableGrad, isGradEnabled, noGrad } from './mode.js';
-export { type BackwardContext, defineOp, type Op, type OpDefinition, type Spec } from './op.js';
+export {
+  type BackwardContext,
+  defineOp,
+  type Op,
+  type OpDefinition,
+  type SaveName,
+  type Spec,
+} from './op.js';

@@ -14,7 +14,7 @@ export {
   type Epoch,
 } from './data-loader.js';
 export { bigramLoss, type NgramOptions, unigramLoss } from './ngram.js';
-export { HostRandom, permutation } from './random.js';
+export { HostRandom, type HostRandomState, permutation } from './random.js';
 export {
   parseSafetensors,
   type SafetensorsContents,

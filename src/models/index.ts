@@ -1,2 +1,7 @@
 /** The namespace `models`: whole models, one file each. */
-export { CharTransformer, type CharTransformerConfig } from './char-transformer.js';
+export {
+  Block,
+  CausalSelfAttention,
+  CharTransformer,
+  type CharTransformerConfig,
+} from './char-transformer.js';
