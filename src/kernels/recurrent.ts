@@ -10,13 +10,15 @@ import { workgroups, WORKGROUP } from './pointwise.js';
 import { sigmoid } from './special.js';
 import { declarations, type Snippet } from './wgsl.js';
 import { SIGMOID, TANH } from './wgsl-math.js';
+import {
+  gruBackwardSimd,
+  gruForwardSimd,
+  lstmBackwardSimd,
+  lstmForwardSimd,
+  type StepParams,
+} from './recurrent-simd.js';
 
-/** Where a step stands: time t, and the slots of hs (and cs) before and after it. */
-export interface StepParams {
-  readonly t: number;
-  readonly from: number;
-  readonly to: number;
-}
+export type { StepParams };
 
 /** A recurrent cell: what one step computes. */
 export interface RecurrentCell {
@@ -31,7 +33,7 @@ export interface RecurrentCell {
   readonly bias: boolean;
   /** Something of the gradient of h bypasses the recurrent product: the buffer `carry` takes it to the step before. */
   readonly carry: boolean;
-  /** Inputs [hp [B, GH], xp [T, B, GH] (any strides), bias [GH]?]; outputs [hs, cs?, acts [T, B, AH]?]. */
+  /** Inputs [hp [B, GH], xp [T, B, GH] (any strides), bias [GH]?]; outputs [hs, cs?, acts [T, A, B, H]?]. */
   readonly forward: Program<StepParams>;
   /**
    * Inputs [gradient of h [T, B, H] (any strides), gradient from the step after [B, H], acts?, cs or hs]; outputs [dxp
@@ -65,7 +67,7 @@ const written = (name: string): Part => ({ name, access: 'read_write' });
 /**
  * One invocation per hidden unit of a sequence. In `body`: `at(k)` offsets of the strided binding's gate k as `v0`, …;
  * `gate` the place of gate 0 in a [B, GH] array, `p.size` apart; `step` the same in [T, B, GH] at time t; `act` in
- * [T, B, AH]; `p.prev + index` and `p.next + index` the places in hs and cs.
+ * [T, A, B, H], `p.n` apart; `p.prev + index` and `p.next + index` the places in hs and cs.
  */
 function stepKernel(t: StepTemplate): (call: KernelCall<StepParams>) => Dispatch[] {
   const kernel: Kernel = {
@@ -82,7 +84,7 @@ let row = index / p.size;
 let j = index % p.size;
 let gate = row * p.size * ${t.gates}u + j;
 let step = p.time * ${t.gates}u + gate;
-let act = p.time * ${t.acts}u + row * p.size * ${t.acts}u + j;
+let act = p.time * ${t.acts}u + index;
 let strided = p.start + row * p.row_step + j * p.col_step;
 ${t.body}`,
   };
@@ -125,6 +127,8 @@ function gateSum(k: number): string {
 interface HostStep {
   readonly B: number;
   readonly H: number;
+  /** B·H */
+  readonly n: number;
   /** Offset of step t in the strided array, and its steps. */
   readonly start: number;
   readonly row: number;
@@ -135,12 +139,16 @@ interface HostStep {
   readonly time: number;
 }
 
-function hostStep(x: HostArray, gates: number, { t, from, to }: StepParams): HostStep {
+function hostStep(
+  x: Pick<HostArray, 'shape' | 'strides' | 'offset'>,
+  gates: number,
+  { t, from, to }: StepParams,
+): HostStep {
   const B = x.shape[1];
   const H = x.shape[2] / gates;
   const n = B * H;
   const [step, row, col] = x.strides;
-  return { B, H, start: x.offset + t * step, row, col, from: from * n, to: to * n, time: t * n };
+  return { B, H, n, start: x.offset + t * step, row, col, from: from * n, to: to * n, time: t * n };
 }
 
 /** tanh through one exponential: twice as fast as Math.tanh, and as exact where the result is not tiny. */
@@ -163,9 +171,9 @@ let c = f * cs[p.prev + index] + i * g;
 cs[p.next + index] = c;
 hs[p.next + index] = o * tanh_f(c);
 acts[act] = i;
-acts[act + p.size] = f;
-acts[act + 2u * p.size] = g;
-acts[act + 3u * p.size] = o;`,
+acts[act + p.n] = f;
+acts[act + 2u * p.n] = g;
+acts[act + 3u * p.n] = o;`,
 };
 
 const lstmBackward: StepTemplate = {
@@ -176,9 +184,9 @@ const lstmBackward: StepTemplate = {
   strided: 'gh',
   snippets: [TANH],
   body: `let i = acts[act];
-let f = acts[act + p.size];
-let g = acts[act + 2u * p.size];
-let o = acts[act + 3u * p.size];
+let f = acts[act + p.n];
+let g = acts[act + 2u * p.n];
+let o = acts[act + 3u * p.n];
 let d = dh[index] + gh[strided];
 let tc = tanh_f(cs[p.next + index]);
 let dc = carry[index] + d * o * (1.0 - tc * tc);
@@ -204,12 +212,13 @@ export const lstmCell: RecurrentCell = {
   forward: {
     name: lstmForward.name,
     kernel: stepKernel(lstmForward),
+    simd: lstmForwardSimd,
     host([hp, xp], [hs, cs, acts], params) {
-      const { B, H, start, row, col, from, to, time } = hostStep(xp, 4, params);
+      const { B, H, n, start, row, col, from, to, time } = hostStep(xp, 4, params);
       const [P, X, h, c, a] = [hp.data, xp.data, hs.data, cs.data, acts.data];
       for (let b = 0; b < B; b++) {
         const gate = hp.offset + b * 4 * H;
-        const act = (time + b * H) * 4;
+        const act = time * 4 + b * H;
         for (let j = 0; j < H; j++) {
           const x = start + b * row + j * col;
           const step = H * col;
@@ -221,9 +230,9 @@ export const lstmCell: RecurrentCell = {
           c[to + b * H + j] = next;
           h[to + b * H + j] = o * tanh(next);
           a[act + j] = i;
-          a[act + H + j] = f;
-          a[act + 2 * H + j] = g;
-          a[act + 3 * H + j] = o;
+          a[act + n + j] = f;
+          a[act + 2 * n + j] = g;
+          a[act + 3 * n + j] = o;
         }
       }
     },
@@ -231,24 +240,26 @@ export const lstmCell: RecurrentCell = {
   backward: {
     name: lstmBackward.name,
     kernel: stepKernel(lstmBackward),
+    simd: lstmBackwardSimd,
     host([gh, dh, acts, cs], [dx, carry], params) {
-      const { B, H, start, row, col, from, to, time } = hostStep(gh, 1, params);
+      const { B, H, n, start, row, col, from, to, time } = hostStep(gh, 1, params);
       const [G, D, a, c, X, C] = [gh.data, dh.data, acts.data, cs.data, dx.data, carry.data];
       for (let b = 0; b < B; b++) {
-        const act = (time + b * H) * 4;
+        const act = time * 4 + b * H;
+        const gate = (time + b * H) * 4;
         for (let j = 0; j < H; j++) {
           const unit = b * H + j;
           const i = a[act + j];
-          const f = a[act + H + j];
-          const g = a[act + 2 * H + j];
-          const o = a[act + 3 * H + j];
+          const f = a[act + n + j];
+          const g = a[act + 2 * n + j];
+          const o = a[act + 3 * n + j];
           const d = D[unit] + G[start + b * row + j * col];
           const tc = tanh(c[to + unit]);
           const dc = C[unit] + d * o * (1 - tc * tc);
-          X[act + j] = dc * g * i * (1 - i);
-          X[act + H + j] = dc * c[from + unit] * f * (1 - f);
-          X[act + 2 * H + j] = dc * i * (1 - g * g);
-          X[act + 3 * H + j] = d * tc * o * (1 - o);
+          X[gate + j] = dc * g * i * (1 - i);
+          X[gate + H + j] = dc * c[from + unit] * f * (1 - f);
+          X[gate + 2 * H + j] = dc * i * (1 - g * g);
+          X[gate + 3 * H + j] = d * tc * o * (1 - o);
           C[unit] = dc * f;
         }
       }
@@ -269,9 +280,9 @@ let q = hp[gate + 2u * p.size] + bias[2u * p.size + j];
 let n = tanh_f(xp[strided + 2u * p.size * p.col_step] + r * q);
 hs[p.next + index] = (1.0 - z) * n + z * hs[p.prev + index];
 acts[act] = r;
-acts[act + p.size] = z;
-acts[act + 2u * p.size] = n;
-acts[act + 3u * p.size] = q;`,
+acts[act + p.n] = z;
+acts[act + 2u * p.n] = n;
+acts[act + 3u * p.n] = q;`,
 };
 
 const gruBackward: StepTemplate = {
@@ -282,9 +293,9 @@ const gruBackward: StepTemplate = {
   strided: 'gh',
   snippets: [],
   body: `let r = acts[act];
-let z = acts[act + p.size];
-let n = acts[act + 2u * p.size];
-let q = acts[act + 3u * p.size];
+let z = acts[act + p.n];
+let n = acts[act + 2u * p.n];
+let q = acts[act + 3u * p.n];
 let d = dh[index] + gh[strided] + carry[index];
 let dn = d * (1.0 - z) * (1.0 - n * n);
 let dz = d * (hs[p.prev + index] - n) * z * (1.0 - z);
@@ -313,12 +324,13 @@ export const gruCell: RecurrentCell = {
   forward: {
     name: gruForward.name,
     kernel: stepKernel(gruForward),
+    simd: gruForwardSimd,
     host([hp, xp, bias], [hs, acts], params) {
-      const { B, H, start, row, col, from, to, time } = hostStep(xp, 3, params);
+      const { B, H, n: units, start, row, col, from, to, time } = hostStep(xp, 3, params);
       const [P, X, V, h, a]: Data[] = [hp.data, xp.data, bias.data, hs.data, acts.data];
       for (let b = 0; b < B; b++) {
         const gate = hp.offset + b * 3 * H;
-        const act = (time + b * H) * 4;
+        const act = time * 4 + b * H;
         for (let j = 0; j < H; j++) {
           const x = start + b * row + j * col;
           const step = H * col;
@@ -329,9 +341,9 @@ export const gruCell: RecurrentCell = {
           const n = tanh(X[x + 2 * step] + r * q);
           h[to + b * H + j] = (1 - z) * n + z * h[from + b * H + j];
           a[act + j] = r;
-          a[act + H + j] = z;
-          a[act + 2 * H + j] = n;
-          a[act + 3 * H + j] = q;
+          a[act + units + j] = z;
+          a[act + 2 * units + j] = n;
+          a[act + 3 * units + j] = q;
         }
       }
     },
@@ -339,22 +351,23 @@ export const gruCell: RecurrentCell = {
   backward: {
     name: gruBackward.name,
     kernel: stepKernel(gruBackward),
+    simd: gruBackwardSimd,
     host([gh, dh, acts, hs], [dx, dp, carry], params) {
-      const { B, H, start, row, col, from, time } = hostStep(gh, 1, params);
+      const { B, H, n: units, start, row, col, from, time } = hostStep(gh, 1, params);
       const [G, D, a, h]: Data[] = [gh.data, dh.data, acts.data, hs.data];
       const [X, P, C]: Data[] = [dx.data, dp.data, carry.data];
       for (let b = 0; b < B; b++) {
-        const act = (time + b * H) * 4;
+        const act = time * 4 + b * H;
         const gate = (time + b * H) * 3;
         for (let j = 0; j < H; j++) {
           const unit = b * H + j;
           const r = a[act + j];
-          const z = a[act + H + j];
-          const n = a[act + 2 * H + j];
+          const z = a[act + units + j];
+          const n = a[act + 2 * units + j];
           const d = D[unit] + G[start + b * row + j * col] + C[unit];
           const dn = d * (1 - z) * (1 - n * n);
           const dz = d * (h[from + unit] - n) * z * (1 - z);
-          const dr = dn * a[act + 3 * H + j] * r * (1 - r);
+          const dr = dn * a[act + 3 * units + j] * r * (1 - r);
           X[gate + j] = P[gate + j] = dr;
           X[gate + H + j] = P[gate + H + j] = dz;
           X[gate + 2 * H + j] = dn;

@@ -158,7 +158,7 @@ function run(cell: RecurrentCell, reverse: boolean, inputs: Tensor[]): Tensor[] 
   const { hs, cs, acts } = noGrad(() => {
     const hs = make(T + 1, B, H);
     const cs = cell.cell ? make(T + 1, B, H) : null;
-    const acts = cell.acts > 0 ? make(T, B, cell.acts * H) : null;
+    const acts = cell.acts > 0 ? make(T, cell.acts, B, H) : null;
     const hp = make(B, cell.gates * H);
     const first = reverse ? T : 0;
     device.execute(copyProgram, [h0], [slot(hs, first, [B, H])], null);
