@@ -1,6 +1,6 @@
 /**
  * CPU time per dispatch in steady state: the device against the same WebGPU calls made by hand, interleaved in one run.
- * The difference is the engine's own share. Run with: npx tsx bench/dispatch.ts [adapter]
+ * The difference is the engine's own share.
  */
 import type { Kernel, Program, View } from '../src/device/types.js';
 import { openWebGPU } from '../src/device/webgpu/device.js';
@@ -42,9 +42,24 @@ const program: Program<number> = {
 
 const median = (values: number[]) => values.sort((x, y) => x - y)[values.length >> 1];
 
-for (const immediates of [true, false]) {
+export interface DispatchCost {
+  readonly name: string;
+  /** Median µs per dispatch of the bare API calls, through the device, and of the paired difference. */
+  readonly byHand: number;
+  readonly device: number;
+  readonly own: number;
+  /** Bind groups made in all rounds; 0 in the steady state. */
+  readonly bindGroups: number;
+}
+
+/** Measures an adapter, with immediates and with the uniform ring. */
+export async function dispatchCost(adapter: string): Promise<DispatchCost[]> {
+  return [await measure(adapter, true), await measure(adapter, false)];
+}
+
+async function measure(adapter: string, immediates: boolean): Promise<DispatchCost> {
   const device = await openWebGPU({
-    adapter: process.argv[2] ?? 'swiftshader',
+    adapter,
     immediates,
     batchSize: BATCH,
   });
@@ -125,7 +140,7 @@ for (const immediates of [true, false]) {
   const timings: Record<'engine' | 'byHand', number[]> = { engine: [], byHand: [] };
   engine();
   await device.synchronize();
-  const { encodeMs, dispatches, bindGroupsCreated } = device.stats();
+  const { bindGroupsCreated } = device.stats();
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, work] of [
       ['engine', engine],
@@ -137,17 +152,14 @@ for (const immediates of [true, false]) {
       await device.synchronize();
     }
   }
-  const after = device.stats();
-  // Pairs of neighbouring rounds share what else the machine was doing.
-  const own = median(timings.engine.map((ours, i) => ours - timings.byHand[i]));
-  const best = Math.min(...timings.engine) - Math.min(...timings.byHand);
-  const [ours, raw] = [median(timings.engine), median(timings.byHand)];
-  const encode = ((after.encodeMs - encodeMs) * 1000) / (after.dispatches - dispatches);
-  console.log(
-    `${device.info.name}, ${immediates ? 'immediates' : 'uniform ring'}: ${ours.toFixed(2)} µs per dispatch, ` +
-      `of which encoding ${encode.toFixed(2)}; by hand ${raw.toFixed(2)}; our own ${own.toFixed(2)} ` +
-      `(median of ${ROUNDS} × ${DISPATCHES}, of the best rounds ${best.toFixed(2)}); ` +
-      `bind groups made: ${after.bindGroupsCreated - bindGroupsCreated}`,
-  );
+  const bindGroups = device.stats().bindGroupsCreated - bindGroupsCreated;
   await device.close();
+  return {
+    name: immediates ? 'immediates' : 'uniform ring',
+    byHand: median([...timings.byHand]),
+    device: median([...timings.engine]),
+    // Pairs of neighbouring rounds share what else the machine was doing.
+    own: median(timings.engine.map((ours, i) => ours - timings.byHand[i])),
+    bindGroups,
+  };
 }

@@ -1,5 +1,6 @@
 /** The table of all operations: what the conformance suite runs. */
 import { arithmetic } from './op-info/arithmetic.js';
+import { attention } from './op-info/attention.js';
 import { views } from './op-info/views.js';
 import { matmuls } from './op-info/matmul.js';
 import { reductions } from './op-info/reduce.js';
@@ -21,6 +22,7 @@ export const opInfo: readonly OpInfo[] = [
   ...arithmetic,
   ...views,
   ...matmuls,
+  ...attention,
   ...reductions,
   ...losses,
   ...index,

@@ -1,5 +1,6 @@
 /** Functions of neural networks without state: `import * as F`. */
 export { elu, gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../autograd/ops/activations.js';
+export { type AttentionOptions, scaledDotProductAttention } from '../autograd/ops/attention.js';
 export { dropout } from '../autograd/ops/dropout.js';
 export { embedding, type EmbeddingOptions } from '../autograd/ops/index.js';
 export { pad } from '../autograd/ops/join.js';

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/** The command `dawngrad`. */
+import { createRequire } from 'node:module';
+import { Command } from 'commander';
+import { DawngradError } from '../device/errors.js';
+import { addDevicesCommand } from './devices.js';
+import { addTrainCommand } from './train.js';
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+const program = new Command('dawngrad')
+  .description('Tensors and gradients in TypeScript, on a GPU through WebGPU or on the CPU.')
+  .version(version)
+  .showHelpAfterError('(--help shows what is possible)');
+addTrainCommand(program);
+addDevicesCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (e) {
+  // What we throw on purpose is written for people; anything else is a bug and keeps its stack.
+  if (!(e instanceof DawngradError)) throw e;
+  console.error(`dawngrad: ${e.message}`);
+  process.exitCode = 1;
+}

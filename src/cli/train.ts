@@ -1,0 +1,210 @@
+import { basename, dirname } from 'node:path';
+import type { Command } from 'commander';
+import { DataError } from '../device/errors.js';
+import type { Device } from '../device/types.js';
+import { openDevice } from '../tensor/default-device.js';
+import { type CharLM, type CharLMConfig, defaultConfig, prepareCharLM } from '../train/char-lm.js';
+import { Progress } from '../train/progress.js';
+import { listRuns, RunFolder } from '../train/run-folder.js';
+import { LAST } from '../train/trainer.js';
+import { integer, number } from './options.js';
+
+interface TrainFlags extends Partial<CharLMConfig> {
+  out: string;
+  resume?: string | true;
+}
+
+/** `dawngrad train`: the main job. */
+export function addTrainCommand(program: Command): void {
+  program
+    .command('train')
+    .description('train a character-level Transformer on a novel')
+    .option('--text <file>', 'a text of your own (UTF-8); default: Moby-Dick from npm')
+    .option('--device <kind>', 'auto, webgpu or cpu', 'auto')
+    .option('--adapter <name>', "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'")
+    .option('--out <folder>', 'where run folders go', 'runs')
+    .option('--resume [run]', 'continue a run folder; without a name, the latest in --out')
+    .option('--steps <n>', 'optimizer steps', integer(1))
+    .option('--batch-size <n>', 'windows per step', integer(1))
+    .option('--block-size <n>', 'context length in characters', integer(1))
+    .option('--layers <n>', 'Transformer blocks', integer(1))
+    .option('--heads <n>', 'attention heads', integer(1))
+    .option('--dim <n>', 'width of the model', integer(1))
+    .option('--dropout <p>', 'share of activations dropped in training', number(0, 0.99))
+    .option('--lr <x>', 'peak learning rate', number(0))
+    .option('--weight-decay <x>', 'decay of weight matrices', number(0))
+    .option('--clip-norm <x>', 'largest gradient norm', number(0))
+    .option('--evaluate-every <n>', 'steps between evaluations, samples and checkpoints', integer(1))
+    .option('--patience <n>', 'evaluations without a new best before it stops; 0 for never', integer(0))
+    .option('--validation <share>', 'share of the text held out', number(0.001, 0.9))
+    .option('--sample-length <n>', 'characters of each sample', integer(0))
+    .option('--seed <n>', 'the same seed repeats the same run', integer(0))
+    .addHelpText(
+      'after',
+      `
+What is not given depends on the device: a small model without a GPU, a larger one with it. Ctrl-C saves and stops.
+
+Examples:
+  $ dawngrad train --text frankenstein.txt
+  $ dawngrad train --device webgpu --adapter swiftshader --steps 100
+  $ dawngrad train --resume`,
+    )
+    .action(async (flags: TrainFlags) => {
+      const { out, resume, ...given } = flags;
+      await (resume === undefined ? startRun(out, given) : resumeRun(out, resume, given));
+    });
+}
+
+async function startRun(out: string, given: Partial<CharLMConfig>): Promise<void> {
+  const device = await announceDevice(given.device ?? 'auto', given.adapter ?? null);
+  const config: CharLMConfig = { ...defaultConfig(device), ...given };
+  // Everything that can be wrong with the text or the sizes is found before the folder is made.
+  const { novel } = prepareCharLM(config, device, undefined);
+  const name = basename(novel.title)
+    .replace(/\.[^.]*$/, '')
+    .replace(/[^\p{L}\p{N}._ -]+/gu, '-');
+  const run = await RunFolder.create(out, name.toLowerCase() || 'run', { ...config, digest: novel.digest });
+  await work(run as RunFolder<CharLMConfig>, device, false);
+}
+
+async function resumeRun(out: string, which: string | true, given: Partial<CharLMConfig>): Promise<void> {
+  const path = which === true ? (await listRuns(out))[0]?.path : which;
+  if (path === undefined)
+    throw new DataError(
+      `train: expected a run to resume in ${out}, got none; start one with: dawngrad train`,
+    );
+  const run = await RunFolder.open<CharLMConfig>(path);
+  const { device: kind = 'auto', adapter, ...changed } = given;
+  if (Object.keys(changed).length > 0) {
+    throw new DataError(
+      `train: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
+    );
+  }
+  const wanted = kind === 'auto' ? run.config.device : kind;
+  const device = await announceDevice(wanted, adapter ?? run.config.adapter);
+  await work(run, device, true);
+}
+
+async function announceDevice(kind: string, adapter: string | null): Promise<Device> {
+  let fallback = '';
+  const device = await openDevice({
+    device: kind as 'auto',
+    adapter: adapter ?? undefined,
+    onFallback: (reason) => {
+      fallback = reason;
+    },
+  });
+  console.log(
+    `Device     ${device.info.name}${fallback ? `, because there is no GPU here (${shorten(fallback)})` : ''}`,
+  );
+  return device;
+}
+
+function shorten(reason: string): string {
+  return reason.replace(/^openWebGPU: /, '').split(';')[0];
+}
+
+/** Trains, shows, saves. */
+async function work(run: RunFolder<CharLMConfig>, device: Device, resuming: boolean): Promise<void> {
+  const { config } = run;
+  const controller = new AbortController();
+  let progress: Progress | null = null;
+  const say = (line: string): void => (progress ? progress.log(line) : console.log(line));
+  const onInterrupt = (): void => {
+    // A second Ctrl-C does not wait.
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+    say('Stopping after this step (Ctrl-C again to stop at once, without saving) …');
+  };
+  process.on('SIGINT', onInterrupt);
+  try {
+    const job = prepareCharLM(config, device, run, {
+      signal: controller.signal,
+      onProgress: (update) => progress?.update(update),
+      onEvaluate: async ({ step, validation, best }) => {
+        say(
+          `step ${step}: validation loss ${validation.toFixed(4)} nats per character${best ? '' : ' (not the best)'}`,
+        );
+        if (config.sampleLength > 0) say(quote(await job.sample(config.sampleLength)));
+      },
+    });
+    describe(job, config);
+    if (resuming) {
+      await job.trainer.resume();
+      console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);
+    } else console.log(`Run folder ${run.path}`);
+    console.log('');
+    progress = new Progress({ total: config.steps, start: job.trainer.step });
+    const result = await job.trainer.train();
+    progress.stop();
+    progress = null;
+    await conclude(job, result, run, config);
+  } finally {
+    progress?.stop();
+    process.off('SIGINT', onInterrupt);
+    run.close();
+    await device.close();
+  }
+}
+
+function describe(job: CharLM, config: CharLMConfig): void {
+  const n = (x: number): string => x.toLocaleString('en');
+  console.log(
+    `Text       ${job.novel.title}: ${n(job.novel.text.length)} characters, ${job.vocabulary.size} different; ${n(job.trainTokens)} to learn from, ${n(job.validationTokens)} held out`,
+  );
+  console.log(
+    `Model      Transformer, ${n(job.model.numParameters())} parameters: ${config.layers} layers, width ${config.dim}, ${config.heads} heads, context ${config.blockSize}`,
+  );
+  console.log(
+    `Training   ${n(config.steps)} steps of ${config.batchSize} × ${config.blockSize} characters, seed ${config.seed}`,
+  );
+  console.log(
+    `Baselines  unigram counts ${job.unigram.toFixed(4)}, bigram counts ${job.bigram.toFixed(4)} nats per character on the held-out text`,
+  );
+}
+
+async function conclude(
+  job: CharLM,
+  result: Awaited<ReturnType<CharLM['trainer']['train']>>,
+  run: RunFolder<CharLMConfig>,
+  config: CharLMConfig,
+): Promise<void> {
+  console.log('');
+  if (result.stopped === 'interrupted') {
+    console.log(`Stopped at step ${result.step} of ${config.steps}; everything is saved. Resume with:`);
+    console.log(`  npx dawngrad train --out ${dirname(run.path)} --resume ${run.path}`);
+    return;
+  }
+  const validation = await job.validate();
+  const row = (name: string, loss: number): string =>
+    `  ${name.padEnd(18)} ${loss.toFixed(4)} nats per character   perplexity ${Math.exp(loss).toFixed(2)}`;
+  console.log(`Held-out text, all ${job.validationTokens.toLocaleString('en')} characters:`);
+  console.log(row('unigram counts', job.unigram));
+  console.log(row('bigram counts', job.bigram));
+  console.log(row('this model', validation));
+  const gain = job.bigram - validation;
+  console.log(
+    `The model is ${Math.abs(gain).toFixed(2)} nats per character ${gain >= 0 ? 'below' : 'ABOVE'} the bigram baseline.`,
+  );
+  await run.writeJson('result.json', {
+    step: result.step,
+    stopped: result.stopped,
+    validation,
+    unigram: job.unigram,
+    bigram: job.bigram,
+    best: result.best,
+    seconds: result.seconds,
+  });
+  console.log('');
+  console.log(`${result.stopped === 'early stopping' ? 'Stopped early. ' : ''}Left in ${run.path}:`);
+  console.log('  config.json  metrics.jsonl  result.json  loss.svg');
+  console.log(`  model.safetensors (best weights)  ${LAST} (to resume from)`);
+}
+
+function quote(text: string): string {
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => `  | ${line}`)
+    .join('\n');
+}

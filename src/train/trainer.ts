@@ -1,0 +1,310 @@
+/** Node only. The training loop: steps, evaluation, checkpoints, metrics, curve, early stopping, resume. */
+import { noGrad } from '../autograd/mode.js';
+import { DataError, GradError } from '../device/errors.js';
+import type { Device } from '../device/types.js';
+import type { Module } from '../nn/module.js';
+import { clipGradNorm_ } from '../optim/clip.js';
+import type { AnyOptimizer, LRScheduler } from '../optim/scheduler.js';
+import { keep, scope } from '../tensor/lifetime.js';
+import { defaultGenerator } from '../tensor/random.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { BatchSource } from './batches.js';
+import { loadTensors, saveTensors } from './checkpoint.js';
+import { type Baseline, type LossPoint, lossCurveSvg } from './plot.js';
+import type { RunFolder } from './run-folder.js';
+
+export interface TrainerOptions<Batch> {
+  readonly model: Module;
+  readonly optimizer: AnyOptimizer;
+  /** Stepped after every optimizer step. */
+  readonly scheduler?: LRScheduler;
+  readonly batches: BatchSource<Batch>;
+  /** The scalar loss of a batch. Runs inside a scope: what it makes on the way is released after the step. */
+  loss(batch: Batch): Tensor;
+  /** Optimizer steps in all. */
+  readonly steps: number;
+  /** Batches per optimizer step, their gradients averaged. Default 1. */
+  readonly accumulate?: number;
+  /** Largest global gradient norm. Default: no clipping. */
+  readonly clipNorm?: number;
+  /** Validation loss; the model is in eval mode and gradients are off for operations run at once inside. */
+  evaluate?(): Promise<number>;
+  /** Steps between evaluations, each followed by a checkpoint. Default: only at the end. */
+  readonly evaluateEvery?: number;
+  /** Evaluations without a new best before training stops. Default: never. */
+  readonly patience?: number;
+  /** Where metrics, curve and checkpoints go. Default: nowhere. */
+  readonly run?: RunFolder;
+  readonly title?: string;
+  readonly baselines?: readonly Baseline[];
+  /** Tokens (or items) per batch, for the rate. */
+  readonly tokensPerBatch?: number;
+  /** Steps between readings of the loss, since each waits for the device. Default 10. */
+  readonly readEvery?: number;
+  onProgress?(update: { step: number; loss: number; tokensPerSecond: number }): void;
+  onEvaluate?(result: { step: number; validation: number; best: boolean }): void | Promise<void>;
+  /** Stops after the current step, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly step: number;
+  /** Last validation loss, NaN before the first evaluation. */
+  readonly validation: number;
+  readonly best: { readonly step: number; readonly validation: number };
+  readonly stopped: 'finished' | 'early stopping' | 'interrupted';
+  /** Time spent in training steps, in seconds. */
+  readonly seconds: number;
+}
+
+/** Checkpoint of the last evaluation or interruption, with all that resuming needs. */
+export const LAST = 'last.safetensors';
+/** Weights alone, under the module's own names, of the best evaluation. */
+export const BEST = 'model.safetensors';
+
+/** What a checkpoint says beside tensors. */
+interface Progress {
+  readonly step: number;
+  readonly best: { step: number; validation: number };
+  readonly sinceBest: number;
+  readonly validation: number;
+  readonly seconds: number;
+  readonly batches: unknown;
+  readonly random: { seed: number; counter: number };
+  readonly optimizer: unknown;
+  readonly scheduler: unknown;
+}
+
+/**
+ * Trains a model. One step is one scope: batch, forward, backward, clipping, optimizer; nothing outlives it but the loss.
+ *
+ * @example
+ * const trainer = new Trainer({ model, optimizer, batches, loss: (b) => model.loss(...), steps: 1000 });
+ * const { best } = await trainer.train();
+ */
+export class Trainer<Batch> {
+  step = 0;
+  private best = { step: 0, validation: Infinity };
+  private validation = Number.NaN;
+  private sinceBest = 0;
+  private seconds = 0;
+
+  constructor(private readonly options: TrainerOptions<Batch>) {
+    const { steps, accumulate = 1 } = options;
+    if (!Number.isInteger(steps) || steps < 0)
+      throw new DataError(`Trainer: expected steps to be a non-negative integer, got ${steps}`);
+    if (!Number.isInteger(accumulate) || accumulate < 1) {
+      throw new DataError(`Trainer: expected accumulate to be a positive integer, got ${accumulate}`);
+    }
+  }
+
+  private get device(): Device {
+    return this.options.model.parameters()[0].device;
+  }
+
+  /** Runs until the last step, early stopping or the signal. */
+  async train(): Promise<TrainResult> {
+    const { model, steps, evaluateEvery = steps, patience = Infinity, readEvery = 10, signal } = this.options;
+    model.train();
+    let pending: { step: number; loss: Tensor }[] = [];
+    let since = performance.now();
+    let stopped: TrainResult['stopped'] = 'finished';
+    let evaluated = -1;
+    while (this.step < steps) {
+      const loss = await this.trainStep();
+      this.step++;
+      pending.push({ step: this.step, loss });
+      const evaluateNow = this.step % evaluateEvery === 0 || this.step === steps;
+      if (pending.length >= readEvery || evaluateNow || signal?.aborted) {
+        since = await this.report(pending, since);
+        pending = [];
+      }
+      if (evaluateNow) {
+        evaluated = this.step;
+        await this.evaluate();
+        since = performance.now();
+        if (this.sinceBest >= patience) {
+          stopped = 'early stopping';
+          break;
+        }
+      }
+      if (signal?.aborted && this.step < steps) {
+        stopped = 'interrupted';
+        break;
+      }
+    }
+    if (evaluated !== this.step) await this.save();
+    return {
+      step: this.step,
+      validation: this.validation,
+      best: { ...this.best },
+      stopped,
+      seconds: this.seconds,
+    };
+  }
+
+  /** One optimizer step; resolves to the loss, on the device. */
+  private async trainStep(): Promise<Tensor> {
+    const { model, optimizer, scheduler, batches, loss, accumulate = 1, clipNorm } = this.options;
+    const parts: Batch[] = [];
+    for (let i = 0; i < accumulate; i++) parts.push(await batches.next());
+    return scope(() => {
+      let total: Tensor | null = null;
+      for (const batch of parts) {
+        let l = loss(batch);
+        if (l.numel !== 1 || !l.requiresGrad) {
+          throw new GradError(`Trainer: expected loss() to give a scalar that requires a gradient, got ${l}`);
+        }
+        if (accumulate > 1) l = l.div(accumulate);
+        l.backward();
+        total = total ? total.add(l.detach()) : l.detach();
+      }
+      if (clipNorm !== undefined) clipGradNorm_(model.parameters(), clipNorm);
+      optimizer.step();
+      optimizer.zeroGrad();
+      scheduler?.step();
+      return keep(total!);
+    });
+  }
+
+  /** Reads pending losses, writes the metrics, shows progress. Returns the time from which the next ones count. */
+  private async report(pending: readonly { step: number; loss: Tensor }[], since: number): Promise<number> {
+    const { run, optimizer, accumulate = 1, tokensPerBatch = 0, onProgress } = this.options;
+    const losses = await Promise.all(pending.map(({ loss }) => loss.item()));
+    for (const { loss } of pending) loss.release();
+    const now = performance.now();
+    const seconds = (now - since) / 1000;
+    this.seconds += seconds;
+    const rate = (tokensPerBatch * accumulate * pending.length) / Math.max(seconds, 1e-9);
+    pending.forEach(({ step }, i) => {
+      run?.appendMetrics({
+        step,
+        loss: losses[i],
+        lr: optimizer.paramGroups[0].lr,
+        tokensPerSecond: Math.round(rate),
+      });
+    });
+    const bad = losses.findIndex((l) => !Number.isFinite(l));
+    if (bad >= 0) {
+      throw new GradError(
+        `Trainer: the loss became ${losses[bad]} at step ${pending[bad].step}; lower the learning rate or clip the gradients (detectAnomaly names the operation)`,
+      );
+    }
+    onProgress?.({
+      step: this.step,
+      loss: losses.reduce((a, b) => a + b, 0) / losses.length,
+      tokensPerSecond: rate,
+    });
+    return now;
+  }
+
+  private async evaluate(): Promise<void> {
+    const { model, evaluate, run, onEvaluate } = this.options;
+    if (!evaluate) {
+      await this.save();
+      return;
+    }
+    model.eval();
+    this.validation = await evaluate();
+    model.train();
+    const best = this.validation < this.best.validation;
+    if (best) this.best = { step: this.step, validation: this.validation };
+    this.sinceBest = best ? 0 : this.sinceBest + 1;
+    run?.appendMetrics({ step: this.step, validation: this.validation });
+    if (best && run)
+      await saveTensors(run.file(BEST), model.stateDict(), { format: 'pt', step: String(this.step) });
+    await this.save();
+    await onEvaluate?.({ step: this.step, validation: this.validation, best });
+  }
+
+  /** Writes the checkpoint and the curve. */
+  async save(): Promise<void> {
+    const { run, model, optimizer, scheduler, batches, title = 'loss', baselines } = this.options;
+    if (!run) return;
+    const state = optimizer.stateDict();
+    const progress: Progress = {
+      step: this.step,
+      best: this.best,
+      sinceBest: this.sinceBest,
+      validation: this.validation,
+      seconds: this.seconds,
+      batches: batches.state(),
+      random: defaultGenerator.getState(),
+      optimizer: state.scalars,
+      scheduler: scheduler?.stateDict() ?? null,
+    };
+    const tensors = new Map<string, Tensor>();
+    for (const [name, t] of model.stateDict()) tensors.set(`model.${name}`, t);
+    for (const [name, t] of state.tensors) tensors.set(`optimizer.${name}`, t);
+    await saveTensors(run.file(LAST), tensors, { progress: JSON.stringify(progress) });
+    const metrics = await run.readMetrics();
+    const points = (key: 'loss' | 'validation'): LossPoint[] =>
+      metrics.filter((m) => key in m).map((m) => ({ step: m.step, loss: m[key] as number | null }));
+    await run.writeText(
+      'loss.svg',
+      lossCurveSvg({ title, train: points('loss'), validation: points('validation'), baselines }),
+    );
+  }
+
+  /**
+   * Continues from the run's last checkpoint: weights, optimizer, schedule, random numbers and position in the data, so
+   * that the steps that follow are those of an uninterrupted run, bit for bit.
+   *
+   * @throws DataError when there is no checkpoint or it does not fit the model.
+   */
+  async resume(): Promise<void> {
+    const { run, model, optimizer, scheduler, batches } = this.options;
+    if (!run) throw new DataError('Trainer.resume: expected a run folder, got none');
+    const { tensors, metadata } = await loadTensors(run.file(LAST), this.device);
+    let progress: Progress;
+    try {
+      progress = JSON.parse(metadata.progress) as Progress;
+    } catch (cause) {
+      throw new DataError(
+        `Trainer.resume: ${run.file(LAST)} is no checkpoint of a training run: it says no progress`,
+        { cause },
+      );
+    }
+    const part = (prefix: string): Map<string, Tensor> =>
+      new Map(
+        [...tensors]
+          .filter(([name]) => name.startsWith(prefix))
+          .map(([name, t]) => [name.slice(prefix.length), t]),
+      );
+    noGrad(() => model.loadStateDict(part('model.')));
+    optimizer.loadStateDict({ tensors: part('optimizer.'), scalars: progress.optimizer as never });
+    for (const t of tensors.values()) t.release();
+    if (scheduler) scheduler.loadStateDict(progress.scheduler as never);
+    batches.load(progress.batches);
+    defaultGenerator.setState(progress.random);
+    this.step = progress.step;
+    this.best = { step: progress.best.step, validation: progress.best.validation ?? Infinity };
+    this.sinceBest = progress.sinceBest;
+    this.validation = progress.validation ?? Number.NaN;
+    this.seconds = progress.seconds;
+    await run.truncateMetrics(this.step);
+  }
+}
+
+/**
+ * Mean loss over batches, weighted by their sizes, without gradients.
+ *
+ * @param loss mean loss of a batch
+ * @param size how many items (tokens) it is the mean of
+ */
+export async function meanLoss<Batch>(
+  batches: Iterable<Batch>,
+  loss: (batch: Batch) => Tensor,
+  size: (batch: Batch) => number,
+): Promise<number> {
+  let total = 0;
+  let count = 0;
+  for (const batch of batches) {
+    const l = scope(() => noGrad(() => keep(loss(batch))));
+    total += (await l.item()) * size(batch);
+    count += size(batch);
+    l.release();
+  }
+  if (count === 0) throw new DataError('meanLoss: expected at least one batch, got none');
+  return total / count;
+}
