@@ -9,10 +9,12 @@ import {
   type WgslType,
   wgslType,
 } from '../device/types.js';
-import { numel } from '../tensor/shape.js';
+import { isContiguous, numel } from '../tensor/shape.js';
 import { collapse, forEachRow } from './collapse.js';
 import { load, offsetsCode, offsetsValues, store, WORKGROUP, workgroups } from './pointwise.js';
+import { simdUnary } from './simd.js';
 
+const copySimd = simdUnary<null>('copy');
 const cache = new Map<string, Kernel>();
 
 /** A WGSL expression for `value` of one type as another. Floats truncate toward zero, as C and PyTorch do. */
@@ -41,6 +43,9 @@ export const copyProgram: Program<null> = {
       else if (truncate) for (let i = 0; i < n; i++) y.data[yo + i * ys] = Math.trunc(x.data[xo + i * xs]);
       else for (let i = 0; i < n; i++) y.data[yo + i * ys] = x.data[xo + i * xs];
     });
+  },
+  simd(module, [x], [y]) {
+    return isContiguous(y.shape, y.strides) && copySimd(module, [x], [y], null);
   },
   kernel({ inputs: [x], outputs: [y] }: KernelCall<null>): Dispatch[] {
     const n = numel(y.shape);

@@ -1,8 +1,9 @@
 /** Sums, differences, products and quotients of tensors that broadcast. */
+import { simdBinary, simdUnary } from '../../kernels/simd.js';
 import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { asTensor, defineBinary, defineUnary } from './define.js';
 import { sumTo } from './broadcast.js';
+import { asTensor, defineBinary, defineUnary } from './define.js';
 
 /** Gradient `g` of a broadcast operand: summed over the dims that were stretched. */
 function unbroadcast(g: Tensor, shape: Shape): Tensor {
@@ -15,6 +16,7 @@ const addOp = defineBinary({
     for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] + b[bo + i * bs];
   },
   wgsl: 'a + b',
+  simd: simdBinary('add'),
   backward: ({ gradOutput: g, inputShapes: [a, b], needs }) => [
     needs(0) ? unbroadcast(g, a) : null,
     needs(1) ? unbroadcast(g, b) : null,
@@ -27,6 +29,7 @@ const subOp = defineBinary({
     for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] - b[bo + i * bs];
   },
   wgsl: 'a - b',
+  simd: simdBinary('sub'),
   backward: ({ gradOutput: g, inputShapes: [a, b], needs }) => [
     needs(0) ? unbroadcast(g, a) : null,
     needs(1) ? unbroadcast(neg(g), b) : null,
@@ -42,6 +45,7 @@ const mulOp = defineBinary({
     } else for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] * b[bo + i * bs];
   },
   wgsl: 'a * b',
+  simd: simdBinary('mul'),
   saves: [0, 1],
   backward: ({ gradOutput: g, inputShapes: [a, b], input, needs }) => [
     needs(0) ? unbroadcast(mul(g, input(1)), a) : null,
@@ -56,6 +60,7 @@ const divOp = defineBinary({
     for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] / b[bo + i * bs];
   },
   wgsl: 'a / b',
+  simd: simdBinary('div'),
   saves: [0, 1],
   backward: ({ gradOutput: g, inputShapes: [a, b], input, needs }) => {
     const scaled = div(g, input(1));
@@ -74,6 +79,7 @@ const negOp = defineUnary({
   },
   // Unsigned integers have no unary minus in WGSL; 0 − a wraps as the host does.
   wgsl: ([type]) => (type === 'u32' ? '0u - a' : '-a'),
+  simd: simdUnary('neg'),
   backward: ({ gradOutput: g }) => [neg(g)],
 });
 

@@ -2,7 +2,7 @@
 import { ShapeError } from '../../device/errors.js';
 import { pointwise, unaryHost } from '../../kernels/pointwise.js';
 import { reduce, sumHost } from '../../kernels/reduce.js';
-import { simdSum } from '../../kernels/simd.js';
+import { simdSum, simdUnary } from '../../kernels/simd.js';
 import {
   broadcastStrides,
   contiguousStrides,
@@ -25,6 +25,7 @@ const contiguousOp = defineOp<[Tensor], null>({
     for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as];
   }),
   kernel: pointwise({ name: 'contiguous', expr: 'a' }),
+  simd: simdUnary('copy'),
   backward: ({ gradOutput }) => [gradOutput],
 });
 
