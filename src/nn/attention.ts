@@ -1,6 +1,7 @@
 /** Multi-head attention as a layer. */
 import { add, mul } from '../autograd/ops/arithmetic.js';
 import { reshape } from '../autograd/ops/broadcast.js';
+import { scaledDotProductAttention } from '../autograd/ops/attention.js';
 import { gt, logicalAnd, logicalNot, logicalOr } from '../autograd/ops/compare.js';
 import { arange } from '../autograd/ops/creation.js';
 import { dropout } from '../autograd/ops/dropout.js';
@@ -32,7 +33,7 @@ export interface MultiheadAttentionOptions extends FactoryOptions {
   readonly batchFirst?: boolean;
 }
 
-export interface AttentionOptions {
+export interface AttendOptions {
   /** bool [B, S]: keys that are padding (true) and get no attention. */
   readonly keyPaddingMask?: Tensor | null;
   /** [L, S] or [B·heads, L, S]: bool, true where attention is forbidden, or floating-point, added to the scores. */
@@ -108,7 +109,7 @@ export class MultiheadAttention extends Module {
     query: Tensor,
     key: Tensor = query,
     value: Tensor = key,
-    options: AttentionOptions = {},
+    options: AttendOptions = {},
   ): [Tensor, Tensor | null] {
     const single = query.ndim === 2;
     if (single) {
@@ -127,20 +128,32 @@ export class MultiheadAttention extends Module {
     const [B, L, S] = this.check(query, key, value);
     const [q, k, v] = this.project(query, key, value).map((t) => this.split(t));
     const { needWeights = false, averageAttnWeights = true } = options;
-    const blocked = this.blocked(options, B, L, S, query);
+    const p = this.training ? this.dropout : 0;
+    const onlyCausal = options.isCausal && !options.keyPaddingMask && options.attnMask?.dtype !== 'bool';
+    const blocked = onlyCausal && !needWeights ? null : this.blocked(options, B, L, S, query);
+    // Queries without any key get all of them, so that all numbers are finite, and lose the result afterwards.
+    const nothing = blocked && !onlyCausal ? all(blocked, { dim: -1, keepdim: true }) : null;
     const added = this.added(options.attnMask, B, L, S);
-    let scores = matmul(mul(q, 1 / Math.sqrt(this.embedDim / this.numHeads)), transpose(k, -1, -2));
-    if (added) scores = add(scores, added);
-    let weights: Tensor;
-    if (blocked) {
-      // Queries without any key get all of them, finite numbers, and lose the weights afterwards.
-      const nothing = all(blocked, { dim: -1, keepdim: true });
-      scores = maskedFill(scores, logicalAnd(blocked, logicalNot(nothing)), -Infinity);
-      weights = maskedFill(softmax(scores, -1), nothing, 0);
-    } else weights = softmax(scores, -1);
-    weights = dropout(weights, this.dropout, this.training);
-    const y = this.out_proj.forward(this.join(matmul(weights, v), query.shape));
-    if (!needWeights) return [y, null];
+    let heads: Tensor;
+    let weights: Tensor | null = null;
+    if (!needWeights && !(added && blocked)) {
+      const mask = blocked && nothing ? logicalOr(logicalNot(blocked), nothing) : added;
+      heads = scaledDotProductAttention(q, k, v, { mask, isCausal: onlyCausal ?? false, dropout: p });
+      if (nothing) heads = maskedFill(heads, nothing, 0);
+    } else {
+      let scores = matmul(mul(q, 1 / Math.sqrt(this.embedDim / this.numHeads)), transpose(k, -1, -2));
+      if (added) scores = add(scores, added);
+      if (blocked) {
+        const hidden = nothing ? logicalAnd(blocked, logicalNot(nothing)) : blocked;
+        scores = maskedFill(scores, hidden, -Infinity);
+      }
+      weights = softmax(scores, -1);
+      if (nothing) weights = maskedFill(weights, nothing, 0);
+      weights = dropout(weights, p);
+      heads = matmul(weights, v);
+    }
+    const y = this.out_proj.forward(this.join(heads, query.shape));
+    if (!needWeights || !weights) return [y, null];
     return [y, averageAttnWeights ? mean(weights, { dim: 1 }) : weights];
   }
 
@@ -192,7 +205,7 @@ export class MultiheadAttention extends Module {
 
   /** Where attention is forbidden, bool, broadcasting to [B, heads, L, S]; null for nowhere. */
   private blocked(
-    { keyPaddingMask, attnMask, isCausal }: AttentionOptions,
+    { keyPaddingMask, attnMask, isCausal }: AttendOptions,
     B: number,
     L: number,
     S: number,

@@ -13,7 +13,7 @@ export {
   Softplus,
   Tanh,
 } from './activations.js';
-export { type AttentionOptions, MultiheadAttention, type MultiheadAttentionOptions } from './attention.js';
+export { type AttendOptions, MultiheadAttention, type MultiheadAttentionOptions } from './attention.js';
 export { ModuleDict, ModuleList, Sequential } from './containers.js';
 export * as functional from './functional.js';
 export * as init from './init.js';

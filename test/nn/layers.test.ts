@@ -346,9 +346,17 @@ eachDevice('attention', (place) => {
     ).toBeLessThan(tolerance);
     expect(weights[2]).toBe(0);
     expect(difference((await values(y)).slice(12), new Array(12).fill(0))).toBeLessThan(tolerance);
-    scope(() => y.mul(y).sum().backward());
-    for (const p of [x, ...m.parameters()]) expect((await values(p.grad!)).some(Number.isNaN)).toBe(false);
-    expect((await values(x.grad!)).slice(12)).toEqual(new Array(12).fill(0));
+    const [other] = m.forward(x, x, x, { keyPaddingMask });
+    expect(difference(await other.data(), await values(y))).toBeLessThan(tolerance);
+    for (const out of [y, other]) {
+      scope(() => out.mul(out).sum().backward());
+      for (const p of [x, ...m.parameters()]) {
+        expect((await values(p.grad!)).some(Number.isNaN)).toBe(false);
+      }
+      expect((await values(x.grad!)).slice(12)).toEqual(new Array(12).fill(0));
+      m.zeroGrad();
+      x.grad = null;
+    }
   });
 
   it('combines boolean masks: per head, causal, padding', async () => {
@@ -378,6 +386,12 @@ eachDevice('attention', (place) => {
     const [a] = m.forward(x, x, x, options);
     const [b] = m.forward(x, x, x, { ...options, needWeights: false });
     expect(difference(await a.data(), await values(b))).toBeLessThan(tolerance);
+    const added = make([0, 1, 2, 3, 0, 1, 2, 3, 0], [3, 3]);
+    for (const more of [{ isCausal: true }, { keyPaddingMask: bool([[true, false, false]]) }]) {
+      const [c] = m.forward(x, x, x, { ...more, attnMask: added, needWeights: true });
+      const [d] = m.forward(x, x, x, { ...more, attnMask: added });
+      expect(difference(await c.data(), await values(d))).toBeLessThan(tolerance);
+    }
   });
 });
 
