@@ -101,7 +101,7 @@ export function wgslType(dtype: DType): WgslType {
 export interface Kernel {
   /** Identifies the WGSL with all that it is specialised on: equal keys must mean equal text. */
   readonly key: string;
-  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>` | `vec4<${'f32' | 'f16'}>`; readonly access: 'read' | 'read_write' }[];
+  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>`; readonly access: 'read' | 'read_write' }[];
   /** Scalar parameters, in order; all four bytes wide. */
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
   readonly workgroupSize: number;
