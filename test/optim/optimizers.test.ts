@@ -40,96 +40,100 @@ async function values(params: readonly Tensor[]): Promise<number[]> {
   return (await Promise.all(params.map((p) => p.data()))).flatMap((d) => [...d]);
 }
 
-eachDevice('optimizers follow PyTorch', (place) => {
-  for (const { name, options, history } of golden.optimizers) {
-    it(`${name} ${JSON.stringify(options)}`, async () => {
-      const params = parameters(place);
-      const optimizer = new CLASSES[name](params, options);
-      for (let i = 0; i < history.length; i++) {
-        setGradients(params, i, place);
-        optimizer.step();
-        expect(difference(await values(params), history[i].flat())).toBeLessThan(place.tolerance);
-      }
-    });
-  }
-
-  it('updates many tensors of many sizes, empty ones and views among them', async () => {
-    const sizes = [1, 3000, 0, 1024, 1025, 7, 2048, 5, 64, 11, 2];
-    const params = sizes.map((n, j) => {
-      const data = place.make(
-        Array.from({ length: n + 1 }, (_, i) => (i % 13) / 8 - j),
-        [n + 1],
-      );
-      // A parameter that is a view with an offset.
-      return new Parameter(data.narrow(0, 1, n));
-    });
-    const before = await values(params);
-    const grads = sizes.map((n) => Array.from({ length: n }, (_, i) => (i % 5) / 4 - 0.5));
-    params.forEach((p, j) => {
-      p.grad = keep(place.make(grads[j], [sizes[j]]));
-    });
-    new SGD(params, { lr: 0.5, momentum: 0.9 }).step();
-    const flat = grads.flat();
-    expect(await values(params)).toEqual(before.map((x, i) => x - 0.5 * flat[i]));
-    const adam = new AdamW(params, { lr: 0.5, weightDecay: 0.5 });
-    adam.step();
-    const wanted = before.map(
-      (x, i) => 0.75 * (x - 0.5 * flat[i]) - (0.5 * flat[i]) / (Math.abs(flat[i]) + 1e-8),
-    );
-    expect(difference(await values(params), wanted)).toBeLessThan(1e-6);
-  });
-
-  it('needs few dispatches', async () => {
-    const params = Array.from({ length: 40 }, () => new Parameter(place.make([1, 2], [2])));
-    for (const p of params) p.grad = keep(place.make([1, 1], [2]));
-    const optimizer = new AdamW(params);
-    optimizer.step();
-    const before = place.device.stats().dispatches;
-    optimizer.step();
-    // Two flat states and a pair per parameter: with the eight bindings that every adapter has, three parameters each.
-    expect(place.device.stats().dispatches - before).toBeLessThanOrEqual(Math.ceil(40 / 3));
-  });
-
-  it('takes up a saved state where it stopped', async () => {
-    for (const make of [
-      (p: Tensor[]) => new SGD(p, { lr: 0.1, momentum: 0.9 }),
-      (p: Tensor[]) => new AdamW([{ params: p.slice(0, 1), lr: 0.3 }, { params: p.slice(1) }], { lr: 0.1 }),
-    ]) {
-      const params = parameters(place);
-      const one: Optimizer<never> = make(params) as never;
-      for (let i = 0; i < 3; i++) {
-        setGradients(params, i, place);
-        one.step();
-      }
-      const copies = await Promise.all(
-        params.map(async (p) => new Parameter(place.make([...(await p.data())], p.shape))),
-      );
-      const two: Optimizer<never> = make(copies) as never;
-      const state = one.stateDict();
-      two.loadStateDict({ tensors: state.tensors, scalars: JSON.parse(JSON.stringify(state.scalars)) });
-      for (let i = 3; i < 6; i++) {
-        setGradients(params, i, place);
-        setGradients(copies, i, place);
-        one.step();
-        two.step();
-      }
-      expect(await values(copies)).toEqual(await values(params));
+eachDevice(
+  'optimizers follow PyTorch',
+  (place) => {
+    for (const { name, options, history } of golden.optimizers) {
+      it(`${name} ${JSON.stringify(options)}`, async () => {
+        const params = parameters(place);
+        const optimizer = new CLASSES[name](params, options);
+        for (let i = 0; i < history.length; i++) {
+          setGradients(params, i, place);
+          optimizer.step();
+          expect(difference(await values(params), history[i].flat())).toBeLessThan(place.tolerance);
+        }
+      });
     }
-  });
 
-  it('updates float16 parameters in float32 arithmetic', async () => {
-    if (!place.device.dtypes.has('float16') || place.dtype === 'float64') return;
-    const p = new Parameter(tensor([1, -2, 0.5], { dtype: 'float16', device: place.device }));
-    p.grad = keep(tensor([2 ** -14, 1, -3], { dtype: 'float16', device: place.device }));
-    const optimizer = new AdamW([p], { lr: 0.25, weightDecay: 0 });
-    optimizer.step();
-    // The square of the first gradient, 2^-28, is nothing in float16; in float32 it gives the same step as the others.
-    expect(difference(await p.data(), [0.75, -2.25, 0.75])).toBeLessThan(2 ** -10);
-    const { tensors } = optimizer.stateDict();
-    expect([...tensors.keys()]).toEqual(['0.exp_avg', '0.exp_avg_sq']);
-    expect(tensors.get('0.exp_avg_sq')!.dtype).toBe('float32');
-  });
-});
+    it('updates many tensors of many sizes, empty ones and views among them', async () => {
+      const sizes = [1, 3000, 0, 1024, 1025, 7, 2048, 5, 64, 11, 2];
+      const params = sizes.map((n, j) => {
+        const data = place.make(
+          Array.from({ length: n + 1 }, (_, i) => (i % 13) / 8 - j),
+          [n + 1],
+        );
+        // A parameter that is a view with an offset.
+        return new Parameter(data.narrow(0, 1, n));
+      });
+      const before = await values(params);
+      const grads = sizes.map((n) => Array.from({ length: n }, (_, i) => (i % 5) / 4 - 0.5));
+      params.forEach((p, j) => {
+        p.grad = keep(place.make(grads[j], [sizes[j]]));
+      });
+      new SGD(params, { lr: 0.5, momentum: 0.9 }).step();
+      const flat = grads.flat();
+      expect(await values(params)).toEqual(before.map((x, i) => x - 0.5 * flat[i]));
+      const adam = new AdamW(params, { lr: 0.5, weightDecay: 0.5 });
+      adam.step();
+      const wanted = before.map(
+        (x, i) => 0.75 * (x - 0.5 * flat[i]) - (0.5 * flat[i]) / (Math.abs(flat[i]) + 1e-8),
+      );
+      expect(difference(await values(params), wanted)).toBeLessThan(1e-6);
+    });
+
+    it('needs few dispatches', async () => {
+      const params = Array.from({ length: 40 }, () => new Parameter(place.make([1, 2], [2])));
+      for (const p of params) p.grad = keep(place.make([1, 1], [2]));
+      const optimizer = new AdamW(params);
+      optimizer.step();
+      const before = place.device.stats().dispatches;
+      optimizer.step();
+      // Two flat states and a pair per parameter: with the eight bindings that every adapter has, three parameters each.
+      expect(place.device.stats().dispatches - before).toBeLessThanOrEqual(Math.ceil(40 / 3));
+    });
+
+    it('takes up a saved state where it stopped', async () => {
+      for (const make of [
+        (p: Tensor[]) => new SGD(p, { lr: 0.1, momentum: 0.9 }),
+        (p: Tensor[]) => new AdamW([{ params: p.slice(0, 1), lr: 0.3 }, { params: p.slice(1) }], { lr: 0.1 }),
+      ]) {
+        const params = parameters(place);
+        const one: Optimizer<never> = make(params) as never;
+        for (let i = 0; i < 3; i++) {
+          setGradients(params, i, place);
+          one.step();
+        }
+        const copies = await Promise.all(
+          params.map(async (p) => new Parameter(place.make([...(await p.data())], p.shape))),
+        );
+        const two: Optimizer<never> = make(copies) as never;
+        const state = one.stateDict();
+        two.loadStateDict({ tensors: state.tensors, scalars: JSON.parse(JSON.stringify(state.scalars)) });
+        for (let i = 3; i < 6; i++) {
+          setGradients(params, i, place);
+          setGradients(copies, i, place);
+          one.step();
+          two.step();
+        }
+        expect(await values(copies)).toEqual(await values(params));
+      }
+    });
+
+    it('updates float16 parameters in float32 arithmetic', async () => {
+      if (!place.device.dtypes.has('float16') || place.dtype === 'float64') return;
+      const p = new Parameter(tensor([1, -2, 0.5], { dtype: 'float16', device: place.device }));
+      p.grad = keep(tensor([2 ** -14, 1, -3], { dtype: 'float16', device: place.device }));
+      const optimizer = new AdamW([p], { lr: 0.25, weightDecay: 0 });
+      optimizer.step();
+      // The square of the first gradient, 2^-28, is nothing in float16; in float32 it gives the same step as the others.
+      expect(difference(await p.data(), [0.75, -2.25, 0.75])).toBeLessThan(2 ** -10);
+      const { tensors } = optimizer.stateDict();
+      expect([...tensors.keys()]).toEqual(['0.exp_avg', '0.exp_avg_sq']);
+      expect(tensors.get('0.exp_avg_sq')!.dtype).toBe('float32');
+    });
+  },
+  { gpuKernels: true },
+);
 
 describe('optimizers', () => {
   const param = (n = 2) => new Parameter(tensor(new Float32Array(n), { device: cpuDevice() }));

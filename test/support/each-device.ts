@@ -1,7 +1,7 @@
 /** One test body over devices and float dtypes: the oracle, the CPU device and WebGPU. */
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { DType } from '../../src/device/dtype.js';
-import type { Device } from '../../src/device/types.js';
+import type { Device, KernelTarget } from '../../src/device/types.js';
 import { openWebGPU } from '../../src/device/webgpu/device.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
@@ -29,19 +29,36 @@ function place(device: () => Device, dtype: DType, tolerance: number): Place {
   };
 }
 
+export interface EachDeviceOptions {
+  /** Also the kernels meant for GPUs, with no more storage buffers than every adapter has. */
+  readonly gpuKernels?: boolean;
+}
+
 /** Declares `body` once per device and dtype; WebGPU is a visible skip where its adapter is missing. */
-export function eachDevice(title: string, body: (place: Place) => void): void {
+export function eachDevice(
+  title: string,
+  body: (place: Place) => void,
+  { gpuKernels = false }: EachDeviceOptions = {},
+): void {
   describe(title, () => {
     describe('cpu float64', () => body(place(cpuDevice, 'float64', 1e-9)));
     describe('cpu float32', () => body(place(cpuDevice, 'float32', 2e-5)));
-    describe.skipIf(problem !== null)(`webgpu float32${problem ? ` (skipped: ${problem})` : ''}`, () => {
-      let device: Device;
-      beforeAll(async () => {
-        device = await openWebGPU({ adapter: ADAPTER });
-      });
-      afterAll(() => device?.close());
-      body(place(() => device, 'float32', 2e-5));
+    onWebGPU('webgpu float32', body);
+    if (gpuKernels) onWebGPU("webgpu float32, a GPU's kernels", body, { kind: 'gpu', maxStorageBuffers: 8 });
+  });
+}
+
+function onWebGPU(title: string, body: (place: Place) => void, traits?: Partial<KernelTarget>): void {
+  describe.skipIf(problem !== null)(`${title}${problem ? ` (skipped: ${problem})` : ''}`, () => {
+    let device: Device;
+    beforeAll(async () => {
+      const opened = await openWebGPU({ adapter: ADAPTER });
+      // The software adapter runs what a GPU would: slower, and that is all.
+      if (traits) Object.assign(opened, { target: { ...Reflect.get(opened, 'target'), ...traits } });
+      device = opened;
     });
+    afterAll(() => device?.close());
+    body(place(() => device, 'float32', 2e-5));
   });
 }
 
