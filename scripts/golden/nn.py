@@ -31,7 +31,7 @@ def digits(t):
     return [float(f"{v:.9g}") for v in t.detach().reshape(-1).tolist()]
 
 
-def case(module, inputs, call):
+def case(module, inputs, call, train=False):
     """The loss is the sum of all outputs, each weighted by a wave."""
     fill(module)
     module.zero_grad()
@@ -39,12 +39,29 @@ def case(module, inputs, call):
     outputs = [t for t in call(*inputs) if t is not None]
     loss = sum((y * wave(y.shape, 50 + i)).sum() for i, y in enumerate(outputs))
     loss.backward()
-    return {
+    result = {
         "state": list(module.state_dict()),
         "outputs": [{"shape": list(y.shape), "data": digits(y)} for y in outputs],
         "inputGradients": [digits(t.grad) for t in inputs],
         "gradients": {name: digits(p.grad) for name, p in module.named_parameters()},
     }
+    if train:
+        result["losses"] = losses(module, [t.detach() for t in inputs], call)
+    return result
+
+
+def losses(module, inputs, call):
+    """Ten steps of AdamW toward a wave."""
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.01, betas=(0.9, 0.99), weight_decay=0.1)
+    out = []
+    for _ in range(10):
+        y = call(*inputs)[0]
+        loss = torch.nn.functional.mse_loss(y, wave(y.shape, 60))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        out.append(float(f"{loss.item():.9g}"))
+    return out
 
 
 def flat(result):
@@ -70,7 +87,7 @@ for name, make in [
     ]:
         module = make(I, H, **options)
         x = wave((B, T, I) if "batch_first" in options else (T, B, I), 20)
-        cases[f"{name}, {what}"] = case(module, [x], lambda x: flat(module(x)))
+        cases[f"{name}, {what}"] = case(module, [x], lambda x: flat(module(x)), "num_layers" in options)
         if "num_layers" in options:
             n = 4
             states = [wave((n, B, H), 21 + i) for i in range(2 if lstm else 1)]
@@ -86,7 +103,7 @@ MHA = torch.nn.MultiheadAttention
 
 def mha(what, inputs, call, **options):
     module = MHA(E, HEADS, **options)
-    cases[f"MHA, {what}"] = case(module, inputs, lambda *a: [t for t in call(module, *a)])
+    cases[f"MHA, {what}"] = case(module, inputs, lambda *a: list(call(module, *a)), what == "self")
 
 
 x = lambda shape=(T, B, E), seed=30: wave(shape, seed)  # noqa: E731

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { GRU, LSTM, type Module, MultiheadAttention, RNN } from '../../src/nn/index.js';
+import { AdamW } from '../../src/optim/adam.js';
+import { mseLoss } from '../../src/nn/functional.js';
 import { scope } from '../../src/tensor/lifetime.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
@@ -14,6 +16,7 @@ interface Golden {
   outputs: { shape: number[]; data: number[] }[];
   inputGradients: number[][];
   gradients: Record<string, number[]>;
+  losses?: number[];
 }
 const golden = (
   JSON.parse(readFileSync(new URL('../golden/nn-modules.json', import.meta.url), 'utf8')) as {
@@ -135,6 +138,22 @@ eachDevice('modules follow PyTorch', (place) => {
       for (const [key, p] of module.namedParameters()) {
         expect(difference(await p.grad!.data(), g.gradients[key]), key).toBeLessThan(tolerance);
       }
+      if (!g.losses) return;
+      const optimizer = new AdamW(module.parameters(), { lr: 0.01, betas: [0.9, 0.99], weightDecay: 0.1 });
+      module.zeroGrad();
+      const losses: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        const value = scope(() => {
+          const [y] = call(module as never, inputs, place);
+          const loss = mseLoss(y!, place.make(wave(y!.shape, 60), y!.shape));
+          loss.backward();
+          optimizer.step();
+          optimizer.zeroGrad();
+          return loss.detach();
+        });
+        losses.push(await value.item());
+      }
+      expect(difference(losses, g.losses)).toBeLessThan(tolerance);
     });
   }
 });
