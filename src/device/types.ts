@@ -44,6 +44,8 @@ export interface Program<P = unknown> {
   kernel(call: KernelCall<P>): readonly Dispatch[];
   /** A float32 WebAssembly path; returns false where it does not cover the case, and `host` runs instead. */
   simd?(module: SimdModule, inputs: readonly SimdView[], outputs: readonly SimdView[], params: P): boolean;
+  /** `simd` takes int32, uint32 and bool inputs beside the float32 ones; unless it says so, it is only called without. */
+  readonly simdIntegers?: true;
 }
 
 /** What a kernel function may know when it chooses its WGSL. */
@@ -214,6 +216,21 @@ export interface SimdModule {
   softmaxBackward(rows: number, columns: number, y: number, g: number, dx: number): void;
   /** dx = g − eʸ · Σⱼ gⱼ, y being the log-softmax. */
   logSoftmaxBackward(rows: number, columns: number, y: number, g: number, dx: number): void;
+  /**
+   * losses = w · (log Σⱼ eˣʲ − xₜ) for the class t of each row, 0 where it is `ignore`; stats: the log-sum-exp, w, w ([3, rows]).
+   * w is 1 where `weight` is address 0. False for a class out of range.
+   */
+  crossEntropy(
+    rows: number, classes: number,
+    x: number, targets: number, weight: number, ignore: number,
+    losses: number, stats: number,
+  ): boolean;
+  /** dx = g · w · (softmax x − [t]); `gStep` is the stride of g. */
+  crossEntropyBackward(
+    rows: number, classes: number,
+    g: number, gStep: number, x: number, targets: number, stats: number, ignore: number,
+    dx: number,
+  ): void;
   /** y = (x − mean) · rstd · weight + bias. Address 0: no weight, no bias, mean or rstd (`rows` elements) not wanted. */
   layerNorm(
     rows: number, columns: number,

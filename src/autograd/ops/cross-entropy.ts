@@ -1,5 +1,5 @@
 /** The fused operations behind crossEntropy and nllLoss: a loss per row, and its gradient. */
-import type { HostArray } from '../../device/types.js';
+import type { HostArray, SimdModule, SimdView } from '../../device/types.js';
 import {
   type ClassParams,
   classSpace,
@@ -7,13 +7,13 @@ import {
   crossEntropyKernel,
 } from '../../kernels/cross-entropy.js';
 import { indexError } from '../../kernels/gather.js';
+import type { Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { full } from './creation.js';
 import { type BackwardContext, defineOp, type Op } from '../op.js';
 import { mul, sub } from './arithmetic.js';
 import { reshape, sum } from './broadcast.js';
-import { logsumexp } from './statistics.js';
-import { exp } from './unary.js';
+import { softmax } from './softmax.js';
 import { select } from './views.js';
 
 /**
@@ -33,6 +33,8 @@ export const crossEntropyOp = defineOp<readonly Tensor[], ClassParams>({
     ];
   },
   host: forwardHost,
+  simd: forwardSimd,
+  simdIntegers: true,
   kernel: crossEntropyKernel,
   saves: ({ weighted }) => (weighted ? [0, 1, 2, 'output1'] : [0, 1, 'output1']),
   backward(context) {
@@ -49,6 +51,8 @@ const crossEntropyBackwardOp: Op<readonly Tensor[], ClassParams> = defineOp<read
   layout: ['strided', 'contiguous', 'contiguous', 'contiguous', 'contiguous'],
   infer: ([, x]) => x,
   host: backwardHost,
+  simd: backwardSimd,
+  simdIntegers: true,
   kernel: crossEntropyBackwardKernel,
   saves: ({ weighted }) => (weighted ? [0, 1, 2, 3, 4] : [0, 1, 2, 3]),
   backward: secondOrder,
@@ -72,7 +76,7 @@ function secondOrder({
   };
   const gradX = () => {
     const scale = reshape(mul(g, select(stats, 0, 1)), rowShape);
-    const y = exp(sub(x, logsumexp(x, { dim, keepdim: true })));
+    const y = softmax(x, dim);
     return mul(scale, mul(y, sub(u, sum(mul(u, y), { dim, keepdim: true }))));
   };
   return [needs(0) ? gradG() : null, needs(1) && !params.normalized ? gradX() : null];
@@ -146,4 +150,59 @@ function backwardHost(inputs: readonly HostArray[], [y]: readonly HostArray[], p
       Y[at] = scale * d;
     }
   }
+}
+
+/** Whether the module covers the case: rows contiguous, targets not smoothed, scores not normalised. */
+function covered(shape: Shape, { smoothing, normalized }: ClassParams): boolean {
+  return classSpace(shape).inner === 1 && smoothing === 0 && !normalized;
+}
+
+function forwardSimd(
+  module: SimdModule,
+  [x, t, w]: readonly SimdView[],
+  [y, stats]: readonly SimdView[],
+  p: ClassParams,
+): boolean {
+  const { rows, classes } = classSpace(x.shape);
+  // A class out of range is left to the host, which says which one it is.
+  return (
+    covered(x.shape, p) &&
+    Boolean(
+      module.crossEntropy(
+        rows,
+        classes,
+        x.pointer,
+        t.pointer,
+        w?.pointer ?? 0,
+        p.ignoreIndex,
+        y.pointer,
+        stats.pointer,
+      ),
+    )
+  );
+}
+
+function backwardSimd(
+  module: SimdModule,
+  [g, x, t, stats]: readonly SimdView[],
+  [y]: readonly SimdView[],
+  p: ClassParams,
+): boolean {
+  if (!covered(x.shape, p)) return false;
+  const { rows, classes } = classSpace(x.shape);
+  const [step] = g.strides;
+  const { ignoreIndex } = p;
+  const at = y.pointer;
+  module.crossEntropyBackward(
+    rows,
+    classes,
+    g.pointer,
+    step,
+    x.pointer,
+    t.pointer,
+    stats.pointer,
+    ignoreIndex,
+    at,
+  );
+  return true;
 }

@@ -13,7 +13,7 @@ import { crossEntropyOp } from './cross-entropy.js';
 import { bceOp, bceWithLogitsOp, huberOp } from './loss-pointwise.js';
 import { mean } from './mean.js';
 import { where } from './select.js';
-import { logsumexp } from './statistics.js';
+import { logSoftmax } from './softmax.js';
 import { constant } from '../../tensor/factories.js';
 import { abs, square } from './unary.js';
 import { select } from './views.js';
@@ -139,7 +139,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   checkSame('crossEntropy', logits, target);
   const classes = logits.shape[dim];
   const q = labelSmoothing > 0 ? add(mul(target, 1 - labelSmoothing), labelSmoothing / classes) : target;
-  const logs = sub(logits, logsumexp(logits, { dim, keepdim: true }));
+  const logs = logSoftmax(logits, dim);
   const along = logits.shape.map((s, d) => (d === dim ? s : 1));
   const weighted = weight ? mul(logs, reshape(weight, along)) : logs;
   const losses = mul(sum(mul(weighted, q), { dim }), -1);

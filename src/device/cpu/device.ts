@@ -164,7 +164,8 @@ export class CPUDevice implements Device {
     outputs: readonly CPUView[],
     params: P,
   ): void {
-    if (program.simd && inputs.every(isFloat32) && outputs.every(isFloat32)) {
+    const takes = program.simdIntegers ? isWord : isFloat32;
+    if (program.simd && inputs.every(takes) && outputs.every(isFloat32)) {
       if (program.simd(this.simd, inputs.map(simdView), outputs.map(simdView), params)) return;
     }
     program.host(inputs.map(hostArray), outputs.map(hostArray), params);
@@ -249,6 +250,11 @@ function isFloat16(view: View): boolean {
 
 function isFloat32(view: View): boolean {
   return view.dtype === 'float32';
+}
+
+/** Whether elements have four bytes. */
+function isWord(view: View): boolean {
+  return view.dtype !== 'float16' && view.dtype !== 'float64';
 }
 
 function hostArray(view: CPUView): HostArray {

@@ -11,3 +11,4 @@ export {
 } from './rows';
 export { adamw } from './optim';
 export { dropout, uniform } from './random';
+export { crossEntropy, crossEntropyBackward } from './cross-entropy';

@@ -134,7 +134,7 @@ export function sumSquares(count: i32, x: usize): f64 {
 }
 
 /** The largest of contiguous floats, NaN aside: f32x4.max would respect it at several times the cost. */
-function maxRow(count: i32, x: usize): f32 {
+export function maxRow(count: i32, x: usize): f32 {
   let m0 = constant(-Infinity), m1 = m0;
   let j = count;
   for (; j >= 8; j -= 8) {
@@ -155,7 +155,7 @@ function maxRow(count: i32, x: usize): f32 {
 /** y = e^(x - shift) for a shift no smaller than any x, returning Σ y; y = 0 writes nothing. */
 // @ts-ignore: decorators of functions exist in AssemblyScript only
 @inline
-function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
+export function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
   const shifts = constant(shift);
   let sum = f32x4.splat(0);
   let j = count;
@@ -184,7 +184,7 @@ function expRow(count: i32, x: usize, shift: f32, y: usize): f32 {
 /** y = x · scale + shift */
 // @ts-ignore
 @inline
-function affineRow(count: i32, x: usize, scale: f32, shift: f32, y: usize): void {
+export function affineRow(count: i32, x: usize, scale: f32, shift: f32, y: usize): void {
   let j = count;
   for (; j >= 4; j -= 4) {
     v128.store(y, f32x4.add(f32x4.mul(v128.load(x), constant(scale)), constant(shift)));
