@@ -8,6 +8,160 @@
 // Adds the operations to Tensor as methods.
 import './autograd/methods.js';
 
+export { checkpoint } from './autograd/checkpoint.js';
+export { type BackwardOptions, backward } from './autograd/engine.js';
+// Gradients
+export * as autograd from './autograd/index.js';
+export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
+export type { Hook } from './autograd/node.js';
+// Elementwise
+export {
+  elu,
+  gelu,
+  leakyRelu,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  tanh,
+} from './autograd/ops/activations.js';
+export { add, div, mul, neg, sub } from './autograd/ops/arithmetic.js';
+// Matrix products
+export { type AttentionOptions, scaledDotProductAttention } from './autograd/ops/attention.js';
+// Views
+export {
+  clone,
+  contiguous,
+  expand,
+  type ReduceOptions,
+  reshape,
+  sum,
+  view,
+} from './autograd/ops/broadcast.js';
+export {
+  eq,
+  ge,
+  gt,
+  isFinite,
+  isInf,
+  isNaN,
+  le,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  logicalXor,
+  lt,
+  ne,
+} from './autograd/ops/compare.js';
+export {
+  arange,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  ones,
+  onesLike,
+  zeros,
+  zerosLike,
+} from './autograd/ops/creation.js';
+// Reductions and scans
+export { cumsum } from './autograd/ops/cumsum.js';
+// Networks
+export { dropout } from './autograd/ops/dropout.js';
+export {
+  type ArgOptions,
+  amax,
+  amin,
+  argmax,
+  argmin,
+  type Extremum,
+  max,
+  min,
+} from './autograd/ops/extrema.js';
+// Joining and picking
+export {
+  type EmbeddingOptions,
+  embedding,
+  gather,
+  indexAdd,
+  indexSelect,
+  scatterAdd,
+  takeAlongDim,
+} from './autograd/ops/index.js';
+export { cat, flip, pad, repeat, roll, stack } from './autograd/ops/join.js';
+export {
+  type BinaryOptions,
+  bceLoss,
+  bceWithLogitsLoss,
+  type ClassOptions,
+  type CrossEntropyOptions,
+  crossEntropy,
+  huberLoss,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  type ReductionOptions,
+  smoothL1Loss,
+} from './autograd/ops/losses.js';
+export { dot, linear, matmul, outer } from './autograd/ops/matmul.js';
+export { maximum, minimum } from './autograd/ops/maximum.js';
+export { mean } from './autograd/ops/mean.js';
+export { type NormOptions, norm } from './autograd/ops/norm.js';
+export {
+  type LayerNormOptions,
+  layerNorm,
+  type RMSNormOptions,
+  rmsNorm,
+} from './autograd/ops/norm-layers.js';
+export { oneHot } from './autograd/ops/one-hot.js';
+export { floorDivide, pow, remainder } from './autograd/ops/power.js';
+export {
+  bernoulli,
+  multinomial,
+  type RandomOptions,
+  rand,
+  randint,
+  randLike,
+  randn,
+  randnLike,
+  randperm,
+} from './autograd/ops/random.js';
+export { all, any, prod } from './autograd/ops/reduce.js';
+export { ceil, clamp, floor, round, sign, trunc } from './autograd/ops/rounding.js';
+export { maskedFill, where } from './autograd/ops/select.js';
+export { logSoftmax, softmax } from './autograd/ops/softmax.js';
+export { chunk, split, unbind } from './autograd/ops/split.js';
+export { logsumexp, std, type VarOptions, var_, var_ as var } from './autograd/ops/statistics.js';
+export { type TopkOptions, topk } from './autograd/ops/topk.js';
+export { tril, triu } from './autograd/ops/triangle.js';
+export {
+  abs,
+  cos,
+  erf,
+  exp,
+  expm1,
+  log,
+  log1p,
+  reciprocal,
+  rsqrt,
+  sin,
+  sqrt,
+  square,
+} from './autograd/ops/unary.js';
+export {
+  flatten,
+  narrow,
+  permute,
+  select,
+  slice,
+  squeeze,
+  transpose,
+  unflatten,
+  unsqueeze,
+} from './autograd/ops/views.js';
+// Everything above this layer
+export * as data from './data/index.js';
+export type { CPUDevice } from './device/cpu/device.js';
 // Devices
 export type { DType } from './device/dtype.js';
 export {
@@ -39,183 +193,18 @@ export type {
   View,
   WgslType,
 } from './device/types.js';
-export type { CPUDevice } from './device/cpu/device.js';
 export type { AdapterDescription } from './device/webgpu/adapter.js';
-export { cpuDevice, defaultDevice, openDevice, setDefaultDevice } from './tensor/default-device.js';
-export { synchronize } from './tensor/pending.js';
-
-// Tensors and their lives
-export { tensor, type TensorOptions } from './tensor/factories.js';
-export type { NestedArray } from './tensor/host.js';
-export { keep, memory, scope, unscoped } from './tensor/lifetime.js';
-export { Generator, manualSeed, type RandomState } from './tensor/random.js';
-export type { Shape } from './tensor/shape.js';
-export type { TextOptions } from './tensor/print.js';
-export { type GradFn, Tensor, type TensorData } from './tensor/tensor.js';
-export {
-  arange,
-  eye,
-  full,
-  fullLike,
-  linspace,
-  ones,
-  onesLike,
-  zeros,
-  zerosLike,
-} from './autograd/ops/creation.js';
-export {
-  bernoulli,
-  multinomial,
-  rand,
-  randint,
-  randLike,
-  randn,
-  randnLike,
-  type RandomOptions,
-  randperm,
-} from './autograd/ops/random.js';
-
-// Gradients
-export * as autograd from './autograd/index.js';
-export { backward, type BackwardOptions } from './autograd/engine.js';
-export type { Hook } from './autograd/node.js';
-export { checkpoint } from './autograd/checkpoint.js';
-export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
-
-// Views
-export {
-  clone,
-  contiguous,
-  expand,
-  type ReduceOptions,
-  reshape,
-  sum,
-  view,
-} from './autograd/ops/broadcast.js';
-export {
-  chunk,
-  flatten,
-  narrow,
-  permute,
-  select,
-  slice,
-  split,
-  squeeze,
-  transpose,
-  unbind,
-  unflatten,
-  unsqueeze,
-} from './autograd/ops/views.js';
-
-// Elementwise
-export {
-  elu,
-  gelu,
-  leakyRelu,
-  relu,
-  sigmoid,
-  silu,
-  softplus,
-  tanh,
-} from './autograd/ops/activations.js';
-export { add, div, mul, neg, sub } from './autograd/ops/arithmetic.js';
-export {
-  eq,
-  ge,
-  gt,
-  isFinite,
-  isInf,
-  isNaN,
-  le,
-  logicalAnd,
-  logicalNot,
-  logicalOr,
-  logicalXor,
-  lt,
-  ne,
-} from './autograd/ops/compare.js';
-export { maximum, minimum } from './autograd/ops/maximum.js';
-export { floorDivide, pow, remainder } from './autograd/ops/power.js';
-export { ceil, clamp, floor, round, sign, trunc } from './autograd/ops/rounding.js';
-export { maskedFill, where } from './autograd/ops/select.js';
-export {
-  abs,
-  cos,
-  erf,
-  exp,
-  expm1,
-  log,
-  log1p,
-  reciprocal,
-  rsqrt,
-  sin,
-  sqrt,
-  square,
-} from './autograd/ops/unary.js';
-
-// Reductions and scans
-export { cumsum } from './autograd/ops/cumsum.js';
-export {
-  amax,
-  amin,
-  argmax,
-  argmin,
-  type ArgOptions,
-  type Extremum,
-  max,
-  min,
-} from './autograd/ops/extrema.js';
-export { mean } from './autograd/ops/mean.js';
-export { norm, type NormOptions } from './autograd/ops/norm.js';
-export { all, any, prod } from './autograd/ops/reduce.js';
-export { topk, type TopkOptions } from './autograd/ops/topk.js';
-export { logsumexp, std, var_, var_ as var, type VarOptions } from './autograd/ops/statistics.js';
-
-// Matrix products
-export { type AttentionOptions, scaledDotProductAttention } from './autograd/ops/attention.js';
-export { dot, linear, matmul, outer } from './autograd/ops/matmul.js';
-
-// Joining and picking
-export {
-  embedding,
-  type EmbeddingOptions,
-  gather,
-  indexAdd,
-  indexSelect,
-  scatterAdd,
-  takeAlongDim,
-} from './autograd/ops/index.js';
-export { cat, flip, pad, repeat, roll, stack } from './autograd/ops/join.js';
-export { oneHot } from './autograd/ops/one-hot.js';
-export { tril, triu } from './autograd/ops/triangle.js';
-
-// Networks
-export { dropout } from './autograd/ops/dropout.js';
-export {
-  bceLoss,
-  bceWithLogitsLoss,
-  type BinaryOptions,
-  type ClassOptions,
-  crossEntropy,
-  type CrossEntropyOptions,
-  huberLoss,
-  l1Loss,
-  mseLoss,
-  nllLoss,
-  type ReductionOptions,
-  smoothL1Loss,
-} from './autograd/ops/losses.js';
-export {
-  layerNorm,
-  type LayerNormOptions,
-  rmsNorm,
-  type RMSNormOptions,
-} from './autograd/ops/norm-layers.js';
-export { logSoftmax, softmax } from './autograd/ops/softmax.js';
-
-// Everything above this layer
-export * as data from './data/index.js';
 export * as models from './models/index.js';
 export * as nn from './nn/index.js';
 export * as optim from './optim/index.js';
+export { cpuDevice, defaultDevice, openDevice, setDefaultDevice } from './tensor/default-device.js';
+// Tensors and their lives
+export { type TensorOptions, tensor } from './tensor/factories.js';
+export type { NestedArray } from './tensor/host.js';
+export { keep, memory, scope, unscoped } from './tensor/lifetime.js';
+export { synchronize } from './tensor/pending.js';
+export type { TextOptions } from './tensor/print.js';
+export { Generator, manualSeed, type RandomState } from './tensor/random.js';
+export type { Shape } from './tensor/shape.js';
+export { type GradFn, Tensor, type TensorData } from './tensor/tensor.js';
 export * as train from './train/index.js';

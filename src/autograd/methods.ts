@@ -4,30 +4,31 @@
  */
 import type { DType } from '../device/dtype.js';
 import type { Device } from '../device/types.js';
-import { Tensor } from '../tensor/tensor.js';
-import * as arithmetic from './ops/arithmetic.js';
-import * as broadcast from './ops/broadcast.js';
-import * as products from './ops/matmul.js';
-import * as reductions from './ops/reduce.js';
-import { logSoftmax, softmax } from './ops/row.js';
-import { topk } from './ops/topk.js';
-import * as views from './ops/views.js';
-import * as indexing from './ops/index.js';
-import * as joining from './ops/join.js';
-import { tril, triu } from './ops/triangle.js';
-import { multinomial, normal_, uniform_ } from './ops/random.js';
 import * as printing from '../tensor/print.js';
-import { to } from './ops/cast.js';
-import * as activations from './ops/activations.js';
-import * as compare from './ops/compare.js';
-import * as extremes from './ops/maximum.js';
-import * as inPlace from './ops/in-place.js';
-import * as powers from './ops/power.js';
-import * as rounding from './ops/rounding.js';
-import * as selection from './ops/select.js';
-import * as unary from './ops/unary.js';
+import { Tensor } from '../tensor/tensor.js';
 import { type BackwardOptions, backward, registerHook, retainGrad } from './engine.js';
 import type { Hook } from './node.js';
+import * as activations from './ops/activations.js';
+import * as arithmetic from './ops/arithmetic.js';
+import * as broadcast from './ops/broadcast.js';
+import { to } from './ops/cast.js';
+import * as compare from './ops/compare.js';
+import * as inPlace from './ops/in-place.js';
+import * as indexing from './ops/index.js';
+import * as joining from './ops/join.js';
+import * as products from './ops/matmul.js';
+import * as extremes from './ops/maximum.js';
+import * as powers from './ops/power.js';
+import { multinomial, normal_, uniform_ } from './ops/random.js';
+import * as reductions from './ops/reduce.js';
+import * as rounding from './ops/rounding.js';
+import { logSoftmax, softmax } from './ops/row.js';
+import * as selection from './ops/select.js';
+import * as pieces from './ops/split.js';
+import { topk } from './ops/topk.js';
+import { tril, triu } from './ops/triangle.js';
+import * as unary from './ops/unary.js';
+import * as views from './ops/views.js';
 
 /** The methods that functions of these modules become: the first argument is the tensor. */
 type Method<F> = F extends (x: Tensor, ...rest: infer R) => infer Out ? (...rest: R) => Out : never;
@@ -87,41 +88,17 @@ declare module '../tensor/tensor.js' {
     unsqueeze: Method<typeof views.unsqueeze>;
     flatten: Method<typeof views.flatten>;
     unflatten: Method<typeof views.unflatten>;
-    split: Method<typeof views.split>;
-    chunk: Method<typeof views.chunk>;
-    unbind: Method<typeof views.unbind>;
+    split: Method<typeof pieces.split>;
+    chunk: Method<typeof pieces.chunk>;
+    unbind: Method<typeof pieces.unbind>;
   }
 }
 const { contiguous, clone, reshape, view, expand, sum } = broadcast;
 install({ contiguous, clone, reshape, view, expand, sum });
-const {
-  permute,
-  transpose,
-  slice,
-  narrow,
-  select,
-  squeeze,
-  unsqueeze,
-  flatten,
-  unflatten,
-  split,
-  chunk,
-  unbind,
-} = views;
-install({
-  permute,
-  transpose,
-  slice,
-  narrow,
-  select,
-  squeeze,
-  unsqueeze,
-  flatten,
-  unflatten,
-  split,
-  chunk,
-  unbind,
-});
+const { permute, transpose, slice, narrow, select, squeeze, unsqueeze, flatten, unflatten } = views;
+install({ permute, transpose, slice, narrow, select, squeeze, unsqueeze, flatten, unflatten });
+const { split, chunk, unbind } = pieces;
+install({ split, chunk, unbind });
 
 // Matrix products
 declare module '../tensor/tensor.js' {

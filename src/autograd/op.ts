@@ -1,7 +1,15 @@
 /** The one place where operations are defined and run. */
 import { type DType, isFloat } from '../device/dtype.js';
 import { DeviceError, DTypeError } from '../device/errors.js';
-import type { Dispatch, HostArray, KernelCall, Program, SimdModule, SimdView } from '../device/types.js';
+import type {
+  Device,
+  Dispatch,
+  HostArray,
+  KernelCall,
+  Program,
+  SimdModule,
+  SimdView,
+} from '../device/types.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { contiguousCopy } from './contiguous.js';
@@ -181,38 +189,64 @@ function makeNode<P>(def: OpDefinition<P>, inputs: readonly Tensor[], params: P)
   });
 }
 
-/**
- * An operation that only looks at storage in another way: `view` gives the output's shape, strides and offset.
- */
-export interface ViewDefinition<P> {
+/** Where a view lies in its input's storage. */
+export interface Layout {
+  readonly shape: Shape;
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/** An operation that only looks at storage in other ways, one or several. */
+export interface ViewsDefinition<P> {
   readonly name: string;
-  view(input: Tensor, params: P): { shape: Shape; strides: readonly number[]; offset: number };
-  backward(gradOutput: Tensor, params: P, inputShape: Shape): Tensor;
+  views(input: Tensor, params: P): readonly Layout[];
+  /** Gradient of the input; those of views that nobody used are null. */
+  backward(gradOutputs: readonly (Tensor | null)[], params: P, input: Spec & { device: Device }): Tensor;
 }
 
 /** Every defined view operation by name. */
-export const viewRegistry = new Map<string, ViewDefinition<never>>();
+export const viewRegistry = new Map<string, ViewsDefinition<never>>();
 
-/** Defines and registers a view. */
-export function defineView<P>(def: ViewDefinition<P>): (input: Tensor, params: P) => Tensor {
-  if (registry.has(def.name) || viewRegistry.has(def.name))
-    throw new Error(`defineView: the name '${def.name}' is taken`);
-  viewRegistry.set(def.name, def as ViewDefinition<never>);
+/** Defines and registers an operation that gives several views. */
+export function defineViews<P>(def: ViewsDefinition<P>): (input: Tensor, params: P) => Tensor[] {
+  if (registry.has(def.name) || viewRegistry.has(def.name)) {
+    throw new Error(`defineViews: the name '${def.name}' is taken`);
+  }
+  viewRegistry.set(def.name, def as ViewsDefinition<never>);
   return (input, params) => {
-    const { shape, strides, offset } = def.view(input, params);
-    const inputShape = input.shape;
+    const layouts = def.views(input, params);
+    const { shape, dtype, device } = input;
     const node =
       mode.gradEnabled && input.requiresGrad
-        ? new Node(def.name, input.device, [input], (_, grads) => [
-            def.backward(grads[0]!, params, inputShape),
+        ? new Node(def.name, device, [input], (_, grads) => [
+            def.backward(grads, params, { shape, dtype, device }),
           ])
         : null;
     if (node) {
-      node.outputShapes = [shape];
-      node.outputDType = input.dtype;
+      node.outputShapes = layouts.map((l) => l.shape);
+      node.outputDType = dtype;
     }
-    return new Tensor(input.storage.retain(), input.dtype, shape, strides, offset, def.name, node);
+    return layouts.map(
+      (l, i) => new Tensor(input.storage.retain(), dtype, l.shape, l.strides, l.offset, def.name, node, i),
+    );
   };
+}
+
+/** An operation of one view. */
+export interface ViewDefinition<P> {
+  readonly name: string;
+  view(input: Tensor, params: P): Layout;
+  backward(gradOutput: Tensor, params: P, inputShape: Shape): Tensor;
+}
+
+/** Defines and registers a view. */
+export function defineView<P>(def: ViewDefinition<P>): (input: Tensor, params: P) => Tensor {
+  const views = defineViews<P>({
+    name: def.name,
+    views: (input, params) => [def.view(input, params)],
+    backward: ([g], params, { shape }) => def.backward(g!, params, shape),
+  });
+  return (input, params) => views(input, params)[0];
 }
 
 /** Runs a program that writes into existing tensors, and counts the write. For optimizers and in-place methods. */

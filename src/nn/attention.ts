@@ -1,19 +1,20 @@
 /** Multi-head attention as a layer. */
 import { add, mul } from '../autograd/ops/arithmetic.js';
-import { reshape } from '../autograd/ops/broadcast.js';
 import { scaledDotProductAttention } from '../autograd/ops/attention.js';
+import { reshape } from '../autograd/ops/broadcast.js';
 import { gt, logicalAnd, logicalNot, logicalOr } from '../autograd/ops/compare.js';
 import { arange } from '../autograd/ops/creation.js';
 import { dropout } from '../autograd/ops/dropout.js';
 import { linear, matmul } from '../autograd/ops/matmul.js';
 import { mean } from '../autograd/ops/mean.js';
-import { all } from '../autograd/ops/reduce.js';
 import { checkProbability } from '../autograd/ops/random.js';
+import { all } from '../autograd/ops/reduce.js';
 import { maskedFill } from '../autograd/ops/select.js';
 import { softmax } from '../autograd/ops/softmax.js';
-import { chunk, narrow, permute, squeeze, transpose, unsqueeze } from '../autograd/ops/views.js';
+import { chunk } from '../autograd/ops/split.js';
+import { narrow, permute, squeeze, transpose, unsqueeze } from '../autograd/ops/views.js';
 import { DTypeError, ShapeError } from '../device/errors.js';
-import { formatShape, sameShape, type Shape } from '../tensor/shape.js';
+import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { xavierUniform_, zeros_ } from './init.js';
 import { Linear } from './layers.js';

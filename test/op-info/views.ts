@@ -1,19 +1,17 @@
+import { mul } from '../../src/autograd/ops/arithmetic.js';
+import { clone, contiguous, expand, reshape, sum, view } from '../../src/autograd/ops/broadcast.js';
+import { chunk, split, unbind } from '../../src/autograd/ops/split.js';
 import {
-  chunk,
   flatten,
   narrow,
   permute,
   select,
   slice,
-  split,
   squeeze,
   transpose,
-  unbind,
   unflatten,
   unsqueeze,
 } from '../../src/autograd/ops/views.js';
-import { clone, contiguous, expand, reshape, sum, view } from '../../src/autograd/ops/broadcast.js';
-import { mul } from '../../src/autograd/ops/arithmetic.js';
 import { ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { type ErrorSample, type OpInfo, row, values } from './types.js';
@@ -235,8 +233,8 @@ export const views: readonly OpInfo[] = [
     samples: [{ name: 'cube', inputs: [cube] }],
   }),
   row({
-    name: 'split, chunk and unbind',
-    covers: ['slice'],
+    name: 'split and chunk',
+    covers: ['split', 'cat'],
     run: ([a]) => [...split(a, [1, 3], 2), ...chunk(a, 2, 1)],
     torch: 'tuple(a.split([1, 3], 2)) + tuple(a.chunk(2, 1))',
     samples: [{ name: 'cube', inputs: [cube] }],
@@ -250,7 +248,7 @@ export const views: readonly OpInfo[] = [
   }),
   row({
     name: 'unbind',
-    covers: ['slice', 'view'],
+    covers: ['split', 'view'],
     run: ([a]) => unbind(a, 1),
     torch: 'a.unbind(1)',
     samples: [{ name: 'cube', inputs: [cube] }],

@@ -9,7 +9,10 @@ import { DTypeError, ShapeError } from '../../device/errors.js';
 import type { View } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
 import { fillProgram } from '../../kernels/fill.js';
-import { type RecurrentCell, gruCell, lstmCell, reluCell, tanhCell } from '../../kernels/recurrent.js';
+import { reluCell, tanhCell } from '../../kernels/recurrent.js';
+import { gruCell } from '../../kernels/recurrent-gru.js';
+import { lstmCell } from '../../kernels/recurrent-lstm.js';
+import type { RecurrentCell } from '../../kernels/recurrent-step.js';
 import { constant } from '../../tensor/factories.js';
 import { contiguousStrides, formatShape, sameShape, type Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -24,7 +27,8 @@ import { expand, reshape, sum } from './broadcast.js';
 import { to } from './cast.js';
 import { stack } from './join.js';
 import { matmul } from './matmul.js';
-import { chunk, narrow, select, transpose } from './views.js';
+import { chunk } from './split.js';
+import { narrow, select, transpose } from './views.js';
 
 export type CellName = 'lstm' | 'gru' | 'rnnTanh' | 'rnnRelu';
 

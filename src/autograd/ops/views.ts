@@ -2,14 +2,7 @@
 import { ShapeError } from '../../device/errors.js';
 import { type Dispatch, type HostArray, type Kernel, type View, wgslType } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
-import {
-  checkShape,
-  formatShape,
-  normalizeDim,
-  numel,
-  resolveShape,
-  type Shape,
-} from '../../tensor/shape.js';
+import { formatShape, normalizeDim, numel, resolveShape, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, defineView, type Op } from '../op.js';
 import { reshape } from './broadcast.js';
@@ -209,36 +202,4 @@ export function unflatten(x: Tensor, dim: number, sizes: Shape): Tensor {
   const d = normalizeDim('unflatten', dim, x.ndim);
   const parts = resolveShape('unflatten', sizes, [x.size(d)]);
   return reshape(x, [...x.shape.slice(0, d), ...parts, ...x.shape.slice(d + 1)]);
-}
-
-/** Views of at most `size` elements along `dim`, or of the given sizes. @source torch.split */
-export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
-  const d = normalizeDim('split', dim, x.ndim);
-  const total = x.size(d);
-  checkShape('split', [size].flat() as number[]);
-  const sizes =
-    typeof size === 'number'
-      ? Array.from({ length: Math.max(Math.ceil(total / Math.max(size, 1)), 1) }, (_, i) =>
-          Math.min(size, total - i * size),
-        )
-      : size;
-  if (sizes.reduce((s, n) => s + n, 0) !== total) {
-    throw new ShapeError(
-      `split: expected sizes that sum to ${total} along dim ${dim}, got ${formatShape(sizes)}`,
-    );
-  }
-  let at = 0;
-  return sizes.map((n) => narrow(x, d, (at += n) - n, n));
-}
-
-/** At most `chunks` views of equal size along `dim`, the last one smaller. @source torch.chunk */
-export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
-  if (!Number.isInteger(chunks) || chunks < 1)
-    throw new ShapeError(`chunk: expected at least 1 chunk, got ${chunks}`);
-  return split(x, Math.max(Math.ceil(x.size(normalizeDim('chunk', dim, x.ndim)) / chunks), 1), dim);
-}
-
-/** One view per element along `dim`. @source torch.unbind */
-export function unbind(x: Tensor, dim = 0): Tensor[] {
-  return Array.from({ length: x.size(normalizeDim('unbind', dim, x.ndim)) }, (_, i) => select(x, dim, i));
 }
