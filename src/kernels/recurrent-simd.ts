@@ -1,15 +1,9 @@
 /**
  * The recurrent cells in the CPU device's WebAssembly functions, a handful of calls per step. What a cell keeps lies gate
- * by gate, so that every call walks contiguous memory; the symbols and layouts are those of recurrent.ts.
+ * by gate, so that every call walks contiguous memory; the symbols and layouts are those of recurrent-step.ts.
  */
 import type { SimdModule, SimdView } from '../device/types.js';
-
-/** Where a step stands: time t, and the slots of hs (and cs) before and after it. */
-export interface StepParams {
-  readonly t: number;
-  readonly from: number;
-  readonly to: number;
-}
+import type { StepParams } from './recurrent-step.js';
 
 /** Shorthands for arrays of n elements at byte addresses. */
 function contiguous(module: SimdModule, n: number) {

@@ -2,16 +2,13 @@
 export { Adam, type AdamOptions, AdamW } from './adam.js';
 export { clipGradNorm_, clipGradValue_ } from './clip.js';
 export { Optimizer, type OptimizerState, type ParamGroup, type Params } from './optimizer.js';
+export { OneCycleLR, type OneCycleOptions } from './one-cycle.js';
+export { type PlateauOptions, type PlateauState, ReduceLROnPlateau } from './plateau.js';
 export {
   type AnyOptimizer,
   CosineAnnealingLR,
   LambdaLR,
   LRScheduler,
-  OneCycleLR,
-  type OneCycleOptions,
-  type PlateauOptions,
-  type PlateauState,
-  ReduceLROnPlateau,
   type SchedulerState,
   StepLR,
   WarmupCosineLR,

@@ -7,11 +7,11 @@ import {
   CosineAnnealingLR,
   LambdaLR,
   LRScheduler,
-  OneCycleLR,
-  ReduceLROnPlateau,
   StepLR,
   WarmupCosineLR,
 } from '../../src/optim/scheduler.js';
+import { OneCycleLR } from '../../src/optim/one-cycle.js';
+import { ReduceLROnPlateau } from '../../src/optim/plateau.js';
 import { SGD } from '../../src/optim/sgd.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { difference } from '../support/each-device.js';
