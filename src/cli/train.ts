@@ -58,13 +58,18 @@ Examples:
 async function startRun(out: string, given: Partial<CharLMConfig>): Promise<void> {
   const device = await announceDevice(given.device ?? 'auto', given.adapter ?? null);
   const config: CharLMConfig = { ...defaultConfig(device), ...given };
-  // Everything that can be wrong with the text or the sizes is found before the folder is made.
-  const { novel } = prepareCharLM(config, device, undefined);
-  const name = basename(novel.title)
-    .replace(/\.[^.]*$/, '')
-    .replace(/[^\p{L}\p{N}._ -]+/gu, '-');
-  const run = await RunFolder.create(out, name.toLowerCase() || 'run', { ...config, digest: novel.digest });
-  await work(run as RunFolder<CharLMConfig>, device, false);
+  await work(config, device, async (job) => {
+    const name = basename(job.novel.title)
+      .replace(/\.[^.]*$/, '')
+      .replace(/[^\p{L}\p{N}._ -]+/gu, '-');
+    const run = await RunFolder.create(out, name.toLowerCase() || 'run', {
+      ...config,
+      digest: job.novel.digest,
+    });
+    job.trainer.attach(run);
+    console.log(`Run folder ${run.path}`);
+    return run;
+  });
 }
 
 async function resumeRun(out: string, which: string | true, given: Partial<CharLMConfig>): Promise<void> {
@@ -82,7 +87,12 @@ async function resumeRun(out: string, which: string | true, given: Partial<CharL
   }
   const wanted = kind === 'auto' ? run.config.device : kind;
   const device = await announceDevice(wanted, adapter ?? run.config.adapter);
-  await work(run, device, true);
+  await work(run.config, device, async (job) => {
+    job.trainer.attach(run);
+    await job.trainer.resume();
+    console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);
+    return run;
+  });
 }
 
 async function announceDevice(kind: string, adapter: string | null): Promise<Device> {
@@ -104,11 +114,18 @@ function shorten(reason: string): string {
   return reason.replace(/^openWebGPU: /, '').split(';')[0];
 }
 
-/** Trains, shows, saves. */
-async function work(run: RunFolder<CharLMConfig>, device: Device, resuming: boolean): Promise<void> {
-  const { config } = run;
+/**
+ * Prepares, trains, shows, saves. Everything that can be wrong with the text or the sizes is found before `openRun` makes
+ * or changes a folder.
+ */
+async function work(
+  config: CharLMConfig,
+  device: Device,
+  openRun: (job: CharLM) => Promise<RunFolder>,
+): Promise<void> {
   const controller = new AbortController();
   let progress: Progress | null = null;
+  let run: RunFolder | null = null;
   const say = (line: string): void => (progress ? progress.log(line) : console.log(line));
   const onInterrupt = (): void => {
     // A second Ctrl-C does not wait.
@@ -118,7 +135,7 @@ async function work(run: RunFolder<CharLMConfig>, device: Device, resuming: bool
   };
   process.on('SIGINT', onInterrupt);
   try {
-    const job = prepareCharLM(config, device, run, {
+    const job = prepareCharLM(config, device, {
       signal: controller.signal,
       onProgress: (update) => progress?.update(update),
       onEvaluate: async ({ step, validation, best }) => {
@@ -129,10 +146,7 @@ async function work(run: RunFolder<CharLMConfig>, device: Device, resuming: bool
       },
     });
     describe(job, config);
-    if (resuming) {
-      await job.trainer.resume();
-      console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);
-    } else console.log(`Run folder ${run.path}`);
+    run = await openRun(job);
     console.log('');
     progress = new Progress({ total: config.steps, start: job.trainer.step });
     const result = await job.trainer.train();
@@ -142,7 +156,7 @@ async function work(run: RunFolder<CharLMConfig>, device: Device, resuming: bool
   } finally {
     progress?.stop();
     process.off('SIGINT', onInterrupt);
-    run.close();
+    run?.close();
     await device.close();
   }
 }
@@ -166,7 +180,7 @@ function describe(job: CharLM, config: CharLMConfig): void {
 async function conclude(
   job: CharLM,
   result: Awaited<ReturnType<CharLM['trainer']['train']>>,
-  run: RunFolder<CharLMConfig>,
+  run: RunFolder,
   config: CharLMConfig,
 ): Promise<void> {
   console.log('');

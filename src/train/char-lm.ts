@@ -14,7 +14,6 @@ import { tensor } from '../tensor/factories.js';
 import { scope } from '../tensor/lifetime.js';
 import { manualSeed } from '../tensor/random.js';
 import { consecutiveWindows, RandomWindows, type TokenBatch, toTensors } from './batches.js';
-import type { RunFolder } from './run-folder.js';
 import { meanLoss, Trainer, type TrainerOptions } from './trainer.js';
 
 /** Everything that decides a run; written to its config.json. */
@@ -117,7 +116,6 @@ const QUICK_EVALUATION_TOKENS = 16_384;
 export function prepareCharLM(
   config: CharLMConfig,
   device: Device,
-  run: RunFolder | undefined,
   hooks: Pick<TrainerOptions<TokenBatch>, 'onProgress' | 'onEvaluate' | 'signal'> = {},
 ): CharLM {
   const novel = readNovel(config.text ?? undefined);
@@ -173,7 +171,6 @@ export function prepareCharLM(
     evaluate: () => over(quick),
     evaluateEvery: config.evaluateEvery,
     patience: config.patience > 0 ? config.patience : Infinity,
-    run,
     title: `${novel.title}: character-level Transformer, ${model.numParameters().toLocaleString('en')} parameters`,
     baselines: [
       { label: 'unigram', loss: unigram },
@@ -204,7 +201,7 @@ export function prepareCharLM(
 
 export interface SampleOptions {
   readonly length: number;
-  /** Text to continue. Default: a line break. */
+  /** Text to continue. Default: the vocabulary's first character, in most texts the line break. */
   readonly prompt?: string;
   /** Default 0.8. */
   readonly temperature?: number;
@@ -220,7 +217,7 @@ export async function sampleText(
   model: CharTransformer,
   vocabulary: CharVocabulary,
   device: Device,
-  { length, prompt = '\n', temperature = 0.8, seed = 0 }: SampleOptions,
+  { length, prompt = vocabulary.decode([0]), temperature = 0.8, seed = 0 }: SampleOptions,
 ): Promise<string> {
   const random = new HostRandom(seed);
   const ids = [...vocabulary.encode(prompt)];

@@ -33,7 +33,7 @@ export interface TrainerOptions<Batch> {
   readonly evaluateEvery?: number;
   /** Evaluations without a new best before training stops. Default: never. */
   readonly patience?: number;
-  /** Where metrics, curve and checkpoints go. Default: nowhere. */
+  /** Where metrics, curve and checkpoints go. Default: nowhere, until attach(). */
   readonly run?: RunFolder;
   readonly title?: string;
   readonly baselines?: readonly Baseline[];
@@ -89,8 +89,11 @@ export class Trainer<Batch> {
   private sinceBest = 0;
   private seconds = 0;
 
+  private run: RunFolder | undefined;
+
   constructor(private readonly options: TrainerOptions<Batch>) {
     const { steps, accumulate = 1 } = options;
+    this.run = options.run;
     if (!Number.isInteger(steps) || steps < 0)
       throw new DataError(`Trainer: expected steps to be a non-negative integer, got ${steps}`);
     if (!Number.isInteger(accumulate) || accumulate < 1) {
@@ -100,6 +103,11 @@ export class Trainer<Batch> {
 
   private get device(): Device {
     return this.options.model.parameters()[0].device;
+  }
+
+  /** Sends metrics, curve and checkpoints to a folder from now on. */
+  attach(run: RunFolder): void {
+    this.run = run;
   }
 
   /** Runs until the last step, early stopping or the signal. */
@@ -169,7 +177,8 @@ export class Trainer<Batch> {
 
   /** Reads pending losses, writes the metrics, shows progress. Returns the time from which the next ones count. */
   private async report(pending: readonly { step: number; loss: Tensor }[], since: number): Promise<number> {
-    const { run, optimizer, accumulate = 1, tokensPerBatch = 0, onProgress } = this.options;
+    const { run } = this;
+    const { optimizer, accumulate = 1, tokensPerBatch = 0, onProgress } = this.options;
     const losses = await Promise.all(pending.map(({ loss }) => loss.item()));
     for (const { loss } of pending) loss.release();
     const now = performance.now();
@@ -199,7 +208,8 @@ export class Trainer<Batch> {
   }
 
   private async evaluate(): Promise<void> {
-    const { model, evaluate, run, onEvaluate } = this.options;
+    const { run } = this;
+    const { model, evaluate, onEvaluate } = this.options;
     if (!evaluate) {
       await this.save();
       return;
@@ -219,7 +229,8 @@ export class Trainer<Batch> {
 
   /** Writes the checkpoint and the curve. */
   async save(): Promise<void> {
-    const { run, model, optimizer, scheduler, batches, title = 'loss', baselines } = this.options;
+    const { run } = this;
+    const { model, optimizer, scheduler, batches, title = 'loss', baselines } = this.options;
     if (!run) return;
     const state = optimizer.stateDict();
     const progress: Progress = {
@@ -253,7 +264,8 @@ export class Trainer<Batch> {
    * @throws DataError when there is no checkpoint or it does not fit the model.
    */
   async resume(): Promise<void> {
-    const { run, model, optimizer, scheduler, batches } = this.options;
+    const { run } = this;
+    const { model, optimizer, scheduler, batches } = this.options;
     if (!run) throw new DataError('Trainer.resume: expected a run folder, got none');
     const { tensors, metadata } = await loadTensors(run.file(LAST), this.device);
     let progress: Progress;

@@ -76,10 +76,10 @@ describe('Trainer', () => {
       onProgress: ({ step }) => step === 13 && controller.abort(),
     }).train();
     expect(stopped.stopped).toBe('interrupted');
-    expect(stopped.step).toBe(14);
+    expect(stopped.step).toBe(13);
     const again = trainer(cut);
     await again.resume();
-    expect(again.step).toBe(14);
+    expect(again.step).toBe(13);
     const resumed = await again.train();
     expect(resumed.best).toEqual(result.best);
     expect(resumed.validation).toBe(result.validation);

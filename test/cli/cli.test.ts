@@ -1,0 +1,203 @@
+/** The command, as a user runs it. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readSafetensorsFile } from '../../src/data/safetensors-file.js';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+let folder: string;
+let text: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'dawngrad-cli-'));
+  text = join(folder, 'small text.txt');
+  const words = ['the whale', 'a ship', 'the sea', 'and then', 'sailed on', 'was seen'];
+  await writeFile(
+    text,
+    Array.from({ length: 900 }, (_, i) => words[(i * i + (i % 5)) % words.length]).join(' '),
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Outcome {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+/** Runs the command; `onLine` sees standard output as it comes. */
+function dawngrad(
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+  onOutput?: (soFar: string, kill: (s: NodeJS.Signals) => void) => void,
+): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+      cwd: folder,
+      env: { ...process.env, DAWNGRAD_DEVICE: '', DAWNGRAD_ADAPTER: '', ...env },
+    });
+    const outcome: Outcome = { code: null, out: '', err: '' };
+    child.stdout.setEncoding('utf8').on('data', (s: string) => {
+      outcome.out += s;
+      onOutput?.(outcome.out, (signal) => child.kill(signal));
+    });
+    child.stderr.setEncoding('utf8').on('data', (s: string) => (outcome.err += s));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ ...outcome, code }));
+  });
+}
+
+const TINY = [
+  '--layers',
+  '1',
+  '--heads',
+  '2',
+  '--dim',
+  '16',
+  '--block-size',
+  '16',
+  '--batch-size',
+  '4',
+  '--sample-length',
+  '20',
+];
+const train = (...more: string[]): string[] => [
+  'train',
+  '--device',
+  'cpu',
+  '--text',
+  text,
+  '--out',
+  join(folder, 'runs'),
+  ...TINY,
+  ...more,
+];
+
+describe('dawngrad', () => {
+  it('helps', async () => {
+    const { code, out } = await dawngrad(['--help']);
+    expect(code).toBe(0);
+    expect(out).toMatch(/Usage: dawngrad \[options\] \[command\]/);
+    for (const command of ['train', 'devices']) expect(out).toContain(command);
+    expect((await dawngrad(['train', '--help'])).out).toMatch(/--resume \[run\]/);
+  });
+
+  it('lists devices and says which one it would use', async () => {
+    const { code, out } = await dawngrad(['devices'], { DAWNGRAD_DEVICE: 'cpu' });
+    expect(code).toBe(0);
+    expect(out).toMatch(/CPU \(WebAssembly SIMD\)\n {2}open with {3}DAWNGRAD_DEVICE=cpu/);
+    expect(out).toMatch(/Would use: CPU \(WebAssembly SIMD\)\nBecause: {3}cpu \(DAWNGRAD_DEVICE\)/);
+    const { out: json } = await dawngrad(['devices', '--json'], { DAWNGRAD_DEVICE: 'cpu' });
+    expect(JSON.parse(json)).toMatchObject({ chosen: 'CPU (WebAssembly SIMD)' });
+  });
+
+  it('trains, samples, and leaves a run folder', async () => {
+    const { code, out, err } = await dawngrad(train('--steps', '40', '--evaluate-every', '20'));
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    for (const line of [
+      'Device ',
+      'Text ',
+      'Model ',
+      'Training ',
+      'Baselines ',
+      'unigram counts',
+      'bigram counts',
+      'this model',
+    ]) {
+      expect(out).toContain(line);
+    }
+    expect(out).toMatch(/step 20: validation loss \d\.\d{4} nats per character\n {2}\|/);
+    const run = join(folder, 'runs', 'small text');
+    expect((await readdir(run)).sort()).toEqual([
+      'config.json',
+      'last.safetensors',
+      'loss.svg',
+      'metrics.jsonl',
+      'model.safetensors',
+      'result.json',
+    ]);
+    const result = JSON.parse(await readFile(join(run, 'result.json'), 'utf8')) as Record<string, number>;
+    expect(result.validation).toBeLessThan(result.unigram);
+  });
+
+  it('saves on Ctrl-C, says how to resume, and resumes bit for bit', async () => {
+    const args = train('--steps', '60', '--evaluate-every', '30', '--seed', '4');
+    const whole = await dawngrad(args);
+    expect(whole.code).toBe(0);
+    const name = /Run folder (.*)\n/.exec(whole.out)![1];
+
+    let sent = false;
+    const cut = await dawngrad(args, {}, (soFar, kill) => {
+      if (!sent && soFar.includes('step 30: validation')) {
+        sent = true;
+        kill('SIGINT');
+      }
+    });
+    expect(cut.code).toBe(0);
+    const stoppedAt = Number(
+      /Stopped at step (\d+) of 60; everything is saved\. Resume with:/.exec(cut.out)?.[1],
+    );
+    expect(stoppedAt).toBeGreaterThanOrEqual(30);
+    expect(stoppedAt).toBeLessThan(60);
+    const cutName = /Run folder (.*)\n/.exec(cut.out)![1];
+    expect(cut.out).toContain(`--resume ${cutName}`);
+
+    const resumed = await dawngrad(['train', '--resume', cutName]);
+    expect(resumed.code).toBe(0);
+    expect(resumed.out).toContain(`Resumed    ${cutName} at step ${stoppedAt}`);
+    const [a, b] = await Promise.all(
+      [name, cutName].map((n) => readSafetensorsFile(join(n, 'last.safetensors'))),
+    );
+    for (const [key, t] of a.tensors) expect(b.tensors.get(key)!.data, key).toEqual(t.data);
+  });
+
+  it('answers wrong use in words, with exit code 1 and no folder left behind', async () => {
+    const fails = async (
+      args: string[],
+      message: string | RegExp,
+      env: NodeJS.ProcessEnv = {},
+    ): Promise<void> => {
+      const { code, err } = await dawngrad([...args, '--out', join(folder, 'none')], env);
+      expect(code).toBe(1);
+      expect(err).toMatch(message);
+    };
+    const missing = join(folder, 'missing.txt');
+    await fails(
+      ['train', '--device', 'cpu', '--text', missing],
+      `dawngrad: readNovel: cannot read ${missing}: ENOENT`,
+    );
+    const short = join(folder, 'short.txt');
+    await writeFile(short, 'too short');
+    await fails(
+      ['train', '--device', 'cpu', '--text', short],
+      'dawngrad: train: expected at least 650 characters for a context of 64, got 9; use a longer text or --block-size',
+    );
+    await fails(
+      ['train', '--device', 'cpu', '--steps', 'many'],
+      "error: option '--steps <n>' argument 'many' is invalid. expected an integer of at least 1.",
+    );
+    await fails(
+      ['train', '--device', 'tpu'],
+      "dawngrad: openDevice: expected device 'auto', 'webgpu' or 'cpu', got 'tpu'",
+    );
+    await fails(
+      ['train', '--device', 'webgpu', '--adapter', 'no such adapter'],
+      /dawngrad: openWebGPU: expected .*no such adapter/,
+    );
+    await fails(
+      ['train', '--resume'],
+      /dawngrad: train: expected a run to resume in .*none, got none; start one with: dawngrad train/,
+    );
+    await fails(
+      ['train', '--device', 'cpu', '--heads', '5', '--text', text],
+      'dawngrad: CharTransformer: expected heads that divide dim 96, got 5',
+    );
+    expect(existsSync(join(folder, 'none'))).toBe(false);
+  });
+});
