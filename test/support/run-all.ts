@@ -21,12 +21,7 @@ export interface Report {
   readonly skips: Readonly<Record<string, number>>;
 }
 
-/**
- * Runs the cases, `concurrency` at a time: while one waits others record, and their pipelines compile in parallel.
- *
- * A device reports an error to whoever waits next. So cases that expect one run alone, and what fails in company runs
- * again alone; where all of that passes, the failures in company stand.
- */
+/** Runs cases as `failingCases` does, and counts. */
 export async function runAll(
   cases: readonly Case[],
   { concurrency = 64 }: { concurrency?: number } = {},
@@ -44,9 +39,26 @@ export async function runAll(
     return false;
   });
 
+  const failing = await failingCases(runnable, concurrency);
+  for (const c of runnable) count(c, failing.has(c) ? 'failed' : 'passed');
+  const failures = [...failing].map(([{ group, op, name }, message]) => ({ group, op, name, message }));
+  return { groups, failures, skips };
+}
+
+/**
+ * Runs the cases, `concurrency` at a time, and returns those that fail with what they say. While one waits for its
+ * device others record, and their pipelines compile in parallel: nine times faster than one by one on lavapipe.
+ *
+ * A device reports an error to whoever waits next. So cases that expect one run alone, and what fails in company runs
+ * again alone; where all of that passes, the failures in company stand.
+ */
+export async function failingCases(
+  cases: readonly Case[],
+  concurrency = 64,
+): Promise<ReadonlyMap<Case, string>> {
   const suspects = new Map<Case, string>();
   await runSome(
-    runnable.filter(({ group }) => group !== 'error'),
+    cases.filter(({ group }) => group !== 'error'),
     concurrency,
     suspects,
   );
@@ -54,13 +66,11 @@ export async function runAll(
   await runSome([...suspects.keys()], 1, failing);
   if (failing.size === 0) failing = suspects;
   await runSome(
-    runnable.filter(({ group }) => group === 'error'),
+    cases.filter(({ group }) => group === 'error'),
     1,
     failing,
   );
-  for (const c of runnable) count(c, failing.has(c) ? 'failed' : 'passed');
-  const failures = [...failing].map(([{ group, op, name }, message]) => ({ group, op, name, message }));
-  return { groups, failures, skips };
+  return failing;
 }
 
 /** Runs cases, `width` at a time, and notes what fails. */
