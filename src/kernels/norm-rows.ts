@@ -14,6 +14,7 @@ import {
   wgslType,
 } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
+import { unrolled } from './loop.js';
 import { load, type ParamSpec, store, workgroups } from './pointwise.js';
 import { rowDispatch, type RowStep, type RowTemplate, total } from './row.js';
 
@@ -148,12 +149,16 @@ let column = index % p.n;
 let first = index / p.n * p.chunk;
 let end = min(first + p.chunk, p.rows);
 var sums = vec2f(0.0, 0.0);
-for (var row = first; row < end; row++) {
-  let grad = ${load(from, 'g[p.g_offset + row * p.n + column]')};
-  let center = ${centered ? load(stat, 'mean[p.mean_offset + row]') : '0.0'};
-  let xhat = (${load(from, 'x[p.x_offset + row * p.n + column]')} - center) * ${load(stat, 'rstd[p.rstd_offset + row]')};
-  sums += vec2f(grad * xhat, grad);
-}
+${unrolled(
+  'row',
+  'first',
+  'end',
+  1,
+  `let grad = ${load(from, 'g[p.g_offset + row * p.n + column]')};
+let center = ${centered ? load(stat, 'mean[p.mean_offset + row]') : '0.0'};
+let xhat = (${load(from, 'x[p.x_offset + row * p.n + column]')} - center) * ${load(stat, 'rstd[p.rstd_offset + row]')};
+sums += vec2f(grad * xhat, grad);`,
+)}
 part[2u * index] = sums.x;
 part[2u * index + 1u] = sums.y;`,
   }));
@@ -204,6 +209,8 @@ export function normRowsHost(
   const [x] = inputs;
   const weight = params.weight ? inputs[1] : null;
   const bias = params.bias ? inputs[inputs.length - 1] : null;
+  const [w, wo] = [weight?.data, weight?.offset ?? 0];
+  const [b, bo] = [bias?.data, bias?.offset ?? 0];
   const y = outputs[0].data;
   const rstd = outputs[1].data;
   const { rows, n } = normRows(x.shape, params.dims);
@@ -224,9 +231,9 @@ export function normRowsHost(
     const scale = 1 / Math.sqrt(squares / n + eps);
     rstd[row] = scale;
     const to = row * n;
-    for (let i = 0; i < n; i++) y[to + i] = (data[at + i] - center) * scale;
-    if (weight) for (let i = 0; i < n; i++) y[to + i] *= weight.data[weight.offset + i];
-    if (bias) for (let i = 0; i < n; i++) y[to + i] += bias.data[bias.offset + i];
+    if (w) for (let i = 0; i < n; i++) y[to + i] = (data[at + i] - center) * scale * w[wo + i];
+    else for (let i = 0; i < n; i++) y[to + i] = (data[at + i] - center) * scale;
+    if (b) for (let i = 0; i < n; i++) y[to + i] += b[bo + i];
   }
 }
 
@@ -238,11 +245,11 @@ export function normRowsBackwardHost(
   const [g, x, rstd] = inputs;
   const mean = params.centered ? inputs[3] : null;
   const { rows, n } = normRows(x.shape, params.dims);
-  const ones = params.weight ? null : new Float64Array(n).fill(1);
   const weight = params.weight ? inputs[inputs.length - 1] : null;
-  const w = weight?.data ?? ones!;
+  // One kind of array in the loop, also where there is no weight.
+  const w = weight?.data ?? new (g.data.constructor as new (n: number) => HostArray['data'])(n).fill(1);
   const wo = weight?.offset ?? 0;
-  const out = dx.data;
+  const [gs, xs, out] = [g.data, x.data, dx.data];
   for (let row = 0; row < rows; row++) {
     const center = mean ? mean.data[mean.offset + row] : 0;
     const scale = rstd.data[rstd.offset + row];
@@ -251,15 +258,15 @@ export function normRowsBackwardHost(
     let sum = 0;
     let dot = 0;
     for (let i = 0; i < n; i++) {
-      const a = g.data[go + i] * w[wo + i];
+      const a = gs[go + i] * w[wo + i];
       sum += a;
-      dot += a * (x.data[xo + i] - center);
+      dot += a * (xs[xo + i] - center);
     }
     const shift = mean ? sum / n : 0;
     const slope = (dot * scale * scale) / n;
     const to = row * n;
     for (let i = 0; i < n; i++) {
-      out[to + i] = scale * (g.data[go + i] * w[wo + i] - shift - (x.data[xo + i] - center) * slope);
+      out[to + i] = scale * (gs[go + i] * w[wo + i] - shift - (xs[xo + i] - center) * slope);
     }
   }
 }
@@ -272,6 +279,7 @@ export function normRowsAffineHost(
   const [g, x, rstd] = inputs;
   const mean = params.centered ? inputs[3] : null;
   const { rows, n } = normRows(x.shape, params.dims);
+  const [gs, xs] = [g.data, x.data];
   const weights = new Float64Array(n);
   const biases = new Float64Array(n);
   for (let row = 0; row < rows; row++) {
@@ -280,9 +288,9 @@ export function normRowsAffineHost(
     const xo = x.offset + row * n;
     const go = g.offset + row * n;
     for (let i = 0; i < n; i++) {
-      const grad = g.data[go + i];
+      const grad = gs[go + i];
       biases[i] += grad;
-      weights[i] += grad * (x.data[xo + i] - center) * scale;
+      weights[i] += grad * (xs[xo + i] - center) * scale;
     }
   }
   dWeight.data.set(weights);

@@ -1,6 +1,6 @@
 /** How a reduction is laid out: its dims merged, its work cut into blocks, and its loops on the host. */
 import type { HostArray } from '../device/types.js';
-import { contiguousStrides, numel } from '../tensor/shape.js';
+import { numel } from '../tensor/shape.js';
 import { collapse } from './collapse.js';
 
 /** A strided input split into the dims that stay and the dims that go. */
@@ -53,35 +53,40 @@ export function planReduction(
   return { form: 'tree', blocks: cut(512, 4096) };
 }
 
-/**
- * Host side: calls `visit(output index, offset of its first element)` for every output; `offsets` gives the offsets
- * of the reduced elements relative to it.
- */
-export function reduceHost(
-  x: HostArray,
-  dims: readonly number[],
-  visit: (out: number, base: number, offsets: Int32Array) => void,
-): void {
-  const space = reduceSpace(x.shape, x.strides, dims);
-  const offsets = offsetsOf(space.redShape, space.redStrides, numel(x.shape) === 0);
-  const bases = offsetsOf(space.outShape, space.outStrides, false);
-  const outputs = x.shape.filter((_, d) => !dims.includes(d)).reduce((n, s) => n * s, 1);
-  for (let i = 0; i < outputs; i++) visit(i, x.offset + bases[i], offsets);
+/** Reduces one line of n elements, `step` apart from `at` on, to a number. */
+export type LineLoop = (data: HostArray['data'], at: number, n: number, step: number) => number;
+
+/** Host side: y = loop over every line of x along `dims`. Lines that are no single stride are gathered first. */
+export function reduceHost(x: HostArray, y: HostArray, dims: readonly number[], loop: LineLoop): void {
+  const { outShape, outStrides, redShape, redStrides } = reduceSpace(x.shape, x.strides, dims);
+  const outputs = numel(y.shape);
+  if (numel(x.shape) === 0) {
+    for (let i = 0; i < outputs; i++) y.data[i] = loop(x.data, 0, 0, 1);
+    return;
+  }
+  const bases = offsetsOf(outShape, outStrides);
+  const n = numel(redShape);
+  if (redShape.length === 1) {
+    for (let i = 0; i < outputs; i++) y.data[i] = loop(x.data, x.offset + bases[i], n, redStrides[0]);
+    return;
+  }
+  const offsets = offsetsOf(redShape, redStrides);
+  const line = new (x.data.constructor as new (n: number) => HostArray['data'])(n);
+  for (let i = 0; i < outputs; i++) {
+    const base = x.offset + bases[i];
+    for (let r = 0; r < n; r++) line[r] = x.data[base + offsets[r]];
+    y.data[i] = loop(line, 0, n, 1);
+  }
 }
 
-function offsetsOf(shape: readonly number[], strides: readonly number[], empty: boolean): Int32Array {
-  if (empty) return new Int32Array(0);
-  const row = contiguousStrides(shape);
+/** Offsets of all elements of a strided shape, in row-major order. */
+function offsetsOf(shape: readonly number[], strides: readonly number[]): Int32Array {
   const out = new Int32Array(numel(shape));
-  for (let i = 0; i < out.length; i++) {
-    let at = 0;
-    let rest = i;
-    for (let d = 0; d < shape.length; d++) {
-      const c = Math.floor(rest / row[d]);
-      rest -= c * row[d];
-      at += c * strides[d];
-    }
-    out[i] = at;
+  if (out.length === 0) return out;
+  // Dim by dim from the last: what is there already, repeated with the dim's stride.
+  for (let d = shape.length - 1, filled = 1; d >= 0; d--) {
+    for (let i = filled; i < filled * shape[d]; i++) out[i] = out[i - filled] + strides[d];
+    filled *= shape[d];
   }
   return out;
 }
@@ -96,10 +101,10 @@ export function sumHost(x: HostArray, y: HostArray, dims: readonly number[], sca
   const out = y.data;
   const inner = outShape.length - 1;
   if (redShape.length > 1 || numel(x.shape) === 0) {
-    reduceHost(x, dims, (i, base, offsets) => {
+    reduceHost(x, y, dims, (line, at, n, stride) => {
       let s = 0;
-      for (let r = 0; r < offsets.length; r++) s += data[base + offsets[r]];
-      out[i] = s * scale;
+      for (let r = 0, i = at; r < n; r++, i += stride) s += line[i];
+      return s * scale;
     });
     return;
   }
@@ -108,7 +113,7 @@ export function sumHost(x: HostArray, y: HostArray, dims: readonly number[], sca
   if (outStrides[inner] === 1 && outShape[inner] > 1 && step !== 1) {
     const width = outShape[inner];
     const sums = new Float64Array(width);
-    const bases = offsetsOf(outShape.slice(0, inner), outStrides.slice(0, inner), false);
+    const bases = offsetsOf(outShape.slice(0, inner), outStrides.slice(0, inner));
     for (let o = 0; o < bases.length; o++) {
       sums.fill(0);
       for (let r = 0; r < length; r++) {
@@ -119,7 +124,7 @@ export function sumHost(x: HostArray, y: HostArray, dims: readonly number[], sca
     }
     return;
   }
-  const bases = offsetsOf(outShape, outStrides, false);
+  const bases = offsetsOf(outShape, outStrides);
   for (let o = 0; o < bases.length; o++) {
     let at = x.offset + bases[o];
     let s = 0;

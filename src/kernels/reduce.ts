@@ -10,10 +10,11 @@
  */
 import { type Dispatch, type Kernel, type KernelCall, type WgslType, wgslType } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
+import { unrolled } from './loop.js';
 import { load, type ParamSpec, store, workgroups } from './pointwise.js';
 import { planReduction, type ReduceSpace, reduceSpace } from './reduce-space.js';
 
-export { reduceHost, reduceSpace, sumHost } from './reduce-space.js';
+export { type LineLoop, reduceHost, reduceSpace, sumHost } from './reduce-space.js';
 
 /** The type that elements load as. */
 export type Loaded = 'f32' | 'i32' | 'u32';
@@ -166,20 +167,17 @@ function stepLoop<P>(
   from: WgslType,
   start: string,
   end: string,
-  stride: string,
+  stride: number,
   red: string,
 ): string {
   const loaded = loadedType(from);
   const step = typeof t.step === 'function' ? t.step(loaded) : t.step;
   const origin = step.includes('origin') ? `let origin = ${load(from, 'x[base]')};` : '';
+  const body = `${red} let v = ${load(from, 'x[base + red_at]')}; acc = ${step};`;
   return `
 ${origin}
 var acc: ${t.accumulator(loaded)} = ${t.init(loaded)};
-for (var r = ${start}; r < ${end}; r += ${stride}) {
-  ${red}
-  let v = ${load(from, 'x[base + red_at]')};
-  acc = ${step};
-}`;
+${unrolled('r', start, end, stride, body)}`;
 }
 
 const SIZES: readonly ParamSpec[] = [
@@ -201,7 +199,7 @@ function whole<P>(
   const item = tree ? 'group' : 'index';
   const out = offsetCode('out', item, space.outShape.length);
   const red = offsetCode('red', 'r', space.redShape.length);
-  const loop = stepLoop(t, from, tree ? 'local' : '0u', 'p.length', tree ? `${TREE}u` : '1u', red.code);
+  const loop = stepLoop(t, from, tree ? 'local' : '0u', 'p.length', tree ? TREE : 1, red.code);
   return {
     key,
     bindings: [
@@ -230,14 +228,7 @@ function part<P>(t: ReduceTemplate<P>, key: string, form: Form, space: ReduceSpa
   const red = offsetCode('red', 'r', space.redShape.length);
   const { type, lanes, scalar } = accumulator(t, from);
   const start = 'block * p.chunk';
-  const loop = stepLoop(
-    t,
-    from,
-    tree ? `${start} + local` : start,
-    'end',
-    tree ? `${TREE}u` : '1u',
-    red.code,
-  );
+  const loop = stepLoop(t, from, tree ? `${start} + local` : start, 'end', tree ? TREE : 1, red.code);
   const writes = Array.from({ length: lanes }, (_, k) =>
     lanes === 1 ? `part[${item}] = acc;` : `part[${item} * ${lanes}u + ${k}u] = acc[${k}];`,
   );

@@ -13,6 +13,7 @@ import {
   type WgslType,
   wgslType,
 } from '../device/types.js';
+import { unrolled } from './loop.js';
 import { load, type ParamSpec, store } from './pointwise.js';
 
 /** How a buffer is addressed: element i of the row, one number per row, or one number per position i of all rows. */
@@ -159,11 +160,12 @@ ${steps.map((step) => stepCode(step, form)).join('\n')}`,
 
 function stepCode(step: RowStep, { tree, size }: Form): string {
   if (typeof step === 'string') return step;
-  const loop = tree ? `for (var i = local; i < p.n; i += ${size}u)` : 'for (var i = 0u; i < p.n; i++)';
-  if ('each' in step) return `${loop} { ${step.each} }`;
+  const loop = (body: string): string =>
+    tree ? `for (var i = local; i < p.n; i += ${size}u) { ${body} }` : unrolled('i', '0u', 'p.n', 1, body);
+  if ('each' in step) return loop(step.each);
   const { fold, type, init, step: next, merge } = step;
   const along = `var ${fold}: ${type} = ${init};
-${loop} { let acc = ${fold}; ${fold} = ${next}; }`;
+${loop(`let acc = ${fold}; ${fold} = ${next};`)}`;
   if (!tree) return along;
   return `${along}
 shared_${fold}[local] = ${fold};

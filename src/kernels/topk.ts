@@ -6,6 +6,7 @@
  * those before it: n² comparisons, one invocation per element.
  */
 import { type Dispatch, type Kernel, type KernelCall, type WgslType, wgslType } from '../device/types.js';
+import { unrolled } from './loop.js';
 import { load, workgroups } from './pointwise.js';
 import { lineSpace } from './scan.js';
 import { declarations, ORDER_KEYS } from './wgsl.js';
@@ -34,12 +35,11 @@ fn better(a: vec2u, b: vec2u) -> vec2u { return select(a, b, b.x > a.x || (b.x =
 const NONE = 'vec2u(0u, 0xffffffffu)';
 
 function searchBody(tree: boolean): string {
+  const step = `let key = key_at(base, i);
+    if (place == 0u || key < last.x || (key == last.x && i > last.y)) { best = better(best, vec2u(key, i)); }`;
   const search = `
   var best = ${NONE};
-  for (var i = ${tree ? 'local' : '0u'}; i < p.n; i += ${tree ? TREE : 1}u) {
-    let key = key_at(base, i);
-    if (place == 0u || key < last.x || (key == last.x && i > last.y)) { best = better(best, vec2u(key, i)); }
-  }`;
+  ${unrolled('i', tree ? 'local' : '0u', 'p.n', tree ? TREE : 1, step)}`;
   const merge = `
   shared_best[local] = best;
   for (var half = ${TREE / 2}u; half > 0u; half /= 2u) {
@@ -69,10 +69,14 @@ let me = index % p.n;
 let base = line / p.inner * p.n * p.inner + line % p.inner;
 let key = key_at(base, me);
 var place = 0u;
-for (var i = 0u; i < p.n; i++) {
-  let other = key_at(base, i);
-  if (other > key || (other == key && i < me)) { place++; }
-}
+${unrolled(
+  'i',
+  '0u',
+  'p.n',
+  1,
+  `let other = key_at(base, i);
+  if (other > key || (other == key && i < me)) { place++; }`,
+)}
 if (place < p.k) { y[(line / p.inner * p.k + place) * p.inner + line % p.inner] = i32(me); }`;
 
 export function topkKernel({

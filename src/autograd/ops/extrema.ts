@@ -1,7 +1,6 @@
 /** Largest and smallest elements and where they are. NaN is larger and smaller than everything, as in PyTorch. */
 import { ShapeError } from '../../device/errors.js';
-import type { HostArray } from '../../device/types.js';
-import { type Loaded, reduce, reduceHost } from '../../kernels/reduce.js';
+import { type LineLoop, type Loaded, reduce, reduceHost } from '../../kernels/reduce.js';
 import { declarations, ORDER_KEYS } from '../../kernels/wgsl.js';
 import { formatShape, normalizeDim, numel, reducedShape, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -48,21 +47,42 @@ export function checkNotEmpty(op: string, shape: Shape, dims: readonly number[],
   }
 }
 
-/** The position of the wanted element among `offsets`, the first of equals. */
-function findExtreme(data: HostArray['data'], base: number, offsets: Int32Array, sign: Sign): number {
-  let at = 0;
-  let best = data[base + offsets[0]];
-  for (let i = 1; i < offsets.length && !Number.isNaN(best); i++) {
-    const v = data[base + offsets[i]];
-    if ((sign === 1 ? v > best : v < best) || Number.isNaN(v)) {
-      best = v;
-      at = i;
+/** Loops that find the position of the wanted element, the first of equals or the first NaN, or its value. */
+function extremeLoops(sign: Sign): { position: LineLoop; value: LineLoop } {
+  const largest: LineLoop = (data, at, n, step) => {
+    let best = data[at];
+    let place = 0;
+    for (let r = 1, i = at + step; r < n; r++, i += step) {
+      if (data[i] > best) {
+        best = data[i];
+        place = r;
+      }
     }
-  }
-  return at;
+    return place;
+  };
+  const smallest: LineLoop = (data, at, n, step) => {
+    let best = data[at];
+    let place = 0;
+    for (let r = 1, i = at + step; r < n; r++, i += step) {
+      if (data[i] < best) {
+        best = data[i];
+        place = r;
+      }
+    }
+    return place;
+  };
+  const find = sign === 1 ? largest : smallest;
+  const position: LineLoop = (data, at, n, step) => {
+    if (!(data instanceof Int32Array || data instanceof Uint32Array)) {
+      for (let r = 0, i = at; r < n; r++, i += step) if (Number.isNaN(data[i])) return r;
+    }
+    return find(data, at, n, step);
+  };
+  return { position, value: (data, at, n, step) => data[at + step * position(data, at, n, step)] };
 }
 
 function defineExtreme(name: 'amax' | 'amin', sign: Sign) {
+  const { value } = extremeLoops(sign);
   return defineOp<[Tensor], ReduceParams>({
     name,
     layout: 'strided',
@@ -71,11 +91,7 @@ function defineExtreme(name: 'amax' | 'amin', sign: Sign) {
       checkNotEmpty(name, x.shape, dims, shape);
       return { shape, dtype: x.dtype };
     },
-    host([x], [y], { dims }) {
-      reduceHost(x, dims, (out, base, offsets) => {
-        y.data[out] = x.data[base + offsets[findExtreme(x.data, base, offsets, sign)]];
-      });
-    },
+    host: ([x], [y], { dims }) => reduceHost(x, y, dims, value),
     kernel: reduce<ReduceParams>(
       {
         name,
@@ -116,6 +132,7 @@ fn better(acc: vec2u, key: u32, at: u32) -> vec2u {
 }`;
 
 function defineArg(name: 'argmax' | 'argmin', sign: Sign) {
+  const { position } = extremeLoops(sign);
   return defineOp<[Tensor], ReduceParams>({
     name,
     layout: 'strided',
@@ -124,11 +141,7 @@ function defineArg(name: 'argmax' | 'argmin', sign: Sign) {
       checkNotEmpty(name, x.shape, dims, shape);
       return { shape, dtype: 'int32' };
     },
-    host([x], [y], { dims }) {
-      reduceHost(x, dims, (out, base, offsets) => {
-        y.data[out] = findExtreme(x.data, base, offsets, sign);
-      });
-    },
+    host: ([x], [y], { dims }) => reduceHost(x, y, dims, position),
     kernel: reduce<ReduceParams>(
       {
         name,

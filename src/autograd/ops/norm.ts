@@ -1,5 +1,5 @@
 /** Vector norms. */
-import { reduce, reduceHost, type ReduceTemplate } from '../../kernels/reduce.js';
+import { type LineLoop, reduce, reduceHost, type ReduceTemplate } from '../../kernels/reduce.js';
 import { declarations, ORDER_KEYS, ROOT } from '../../kernels/wgsl.js';
 import { POW } from '../../kernels/wgsl-math.js';
 import { reducedShape } from '../../tensor/shape.js';
@@ -65,32 +65,42 @@ function kernelFor(p: number): ReturnType<typeof kernelOf> {
   return general;
 }
 
-function normOf(data: ArrayLike<number>, base: number, offsets: Int32Array, p: number): number {
-  const n = offsets.length;
-  let acc = 0;
+function normLine(p: number): LineLoop {
   if (p === 2) {
-    for (let i = 0; i < n; i++) acc += data[base + offsets[i]] * data[base + offsets[i]];
-    return Math.sqrt(acc);
+    return (data, at, n, step) => {
+      let acc = 0;
+      for (let r = 0, i = at; r < n; r++, i += step) acc += data[i] * data[i];
+      return Math.sqrt(acc);
+    };
   }
   if (p === 1) {
-    for (let i = 0; i < n; i++) acc += Math.abs(data[base + offsets[i]]);
-    return acc;
+    return (data, at, n, step) => {
+      let acc = 0;
+      for (let r = 0, i = at; r < n; r++, i += step) acc += Math.abs(data[i]);
+      return acc;
+    };
   }
   if (p === 0) {
-    for (let i = 0; i < n; i++) if (data[base + offsets[i]] !== 0) acc++;
-    return acc;
+    return (data, at, n, step) => {
+      let acc = 0;
+      for (let r = 0, i = at; r < n; r++, i += step) if (data[i] !== 0) acc++;
+      return acc;
+    };
   }
   if (Number.isFinite(p)) {
-    for (let i = 0; i < n; i++) acc += Math.abs(data[base + offsets[i]]) ** p;
-    return acc ** (1 / p);
+    return (data, at, n, step) => {
+      let acc = 0;
+      for (let r = 0, i = at; r < n; r++, i += step) acc += Math.abs(data[i]) ** p;
+      return acc ** (1 / p);
+    };
   }
-  acc = Math.abs(data[base + offsets[0]]);
   // Math.max and Math.min answer NaN where either is.
-  for (let i = 1; i < n; i++) {
-    const v = Math.abs(data[base + offsets[i]]);
-    acc = p > 0 ? Math.max(acc, v) : Math.min(acc, v);
-  }
-  return acc;
+  const better = p > 0 ? Math.max : Math.min;
+  return (data, at, n, step) => {
+    let acc = Math.abs(data[at]);
+    for (let r = 1, i = at + step; r < n; r++, i += step) acc = better(acc, Math.abs(data[i]));
+    return acc;
+  };
 }
 
 const normOp = defineOp<[Tensor], NormParams>({
@@ -102,11 +112,7 @@ const normOp = defineOp<[Tensor], NormParams>({
     if (!Number.isFinite(p)) checkNotEmpty('norm', x.shape, dims, shape);
     return { shape, dtype: x.dtype };
   },
-  host([x], [y], { dims, p }) {
-    reduceHost(x, dims, (out, base, offsets) => {
-      y.data[out] = normOf(x.data, base, offsets, p);
-    });
-  },
+  host: ([x], [y], { dims, p }) => reduceHost(x, y, dims, normLine(p)),
   kernel: (call) => kernelFor(call.params.p)(call),
   saves: [0, 'output'],
   backward: (context) => [normGradient(context)],

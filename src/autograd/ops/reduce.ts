@@ -1,6 +1,6 @@
 /** Reductions: prod, any and all here, the others in files of their own; all are exported from this one. */
-import type { DType } from '../../device/dtype.js';
-import { reduce, reduceHost } from '../../kernels/reduce.js';
+import { type DType, isFloat } from '../../device/dtype.js';
+import { type LineLoop, reduce, reduceHost } from '../../kernels/reduce.js';
 import { prodOthersKernel } from '../../kernels/scan.js';
 import { numel, reducedShape } from '../../tensor/shape.js';
 import { constant, tensor } from '../../tensor/factories.js';
@@ -31,6 +31,19 @@ function widened(dtype: DType): DType {
   return dtype === 'bool' ? 'int32' : dtype;
 }
 
+const product: LineLoop = (data, at, n, step) => {
+  let acc = 1;
+  for (let r = 0, i = at; r < n; r++, i += step) acc *= data[i];
+  return acc;
+};
+
+/** Float64 products of 32-bit integers lose their low bits. */
+const wrappedProduct: LineLoop = (data, at, n, step) => {
+  let acc = 1;
+  for (let r = 0, i = at; r < n; r++, i += step) acc = Math.imul(acc, data[i]);
+  return acc;
+};
+
 const prodOp = defineOp<[Tensor], ReduceParams>({
   name: 'prod',
   layout: 'strided',
@@ -38,18 +51,7 @@ const prodOp = defineOp<[Tensor], ReduceParams>({
     shape: reducedShape(x.shape, dims, keepdim),
     dtype: widened(x.dtype),
   }),
-  host([x], [y], { dims }) {
-    const data = x.data;
-    const integer = x.dtype === 'int32' || x.dtype === 'uint32';
-    reduceHost(x, dims, (out, base, offsets) => {
-      let product = 1;
-      // Float64 products of 32-bit integers lose their low bits.
-      if (integer)
-        for (let i = 0; i < offsets.length; i++) product = Math.imul(product, data[base + offsets[i]]);
-      else for (let i = 0; i < offsets.length; i++) product *= data[base + offsets[i]];
-      y.data[out] = product;
-    });
-  },
+  host: ([x], [y], { dims }) => reduceHost(x, y, dims, isFloat(x.dtype) ? product : wrappedProduct),
   kernel: reduce<ReduceParams>(
     { name: 'prod', accumulator: (t) => t, init: (t) => `${t}(1)`, step: 'acc * v', merge: 'acc * other' },
     ({ dims }) => dims,
@@ -140,10 +142,9 @@ const anyOp = defineOp<[Tensor], ReduceParams>({
   layout: 'strided',
   infer: ([x], { dims, keepdim }) => ({ shape: reducedShape(x.shape, dims, keepdim), dtype: 'bool' }),
   host([x], [y], { dims }) {
-    reduceHost(x, dims, (out, base, offsets) => {
-      let found = 0;
-      for (let i = 0; i < offsets.length && found === 0; i++) if (x.data[base + offsets[i]] !== 0) found = 1;
-      y.data[out] = found;
+    reduceHost(x, y, dims, (data, at, n, step) => {
+      for (let r = 0, i = at; r < n; r++, i += step) if (data[i] !== 0) return 1;
+      return 0;
     });
   },
   kernel: reduce<ReduceParams>(
@@ -164,10 +165,9 @@ const allOp = defineOp<[Tensor], ReduceParams>({
   layout: 'strided',
   infer: ([x], { dims, keepdim }) => ({ shape: reducedShape(x.shape, dims, keepdim), dtype: 'bool' }),
   host([x], [y], { dims }) {
-    reduceHost(x, dims, (out, base, offsets) => {
-      let every = 1;
-      for (let i = 0; i < offsets.length && every === 1; i++) if (x.data[base + offsets[i]] === 0) every = 0;
-      y.data[out] = every;
+    reduceHost(x, y, dims, (data, at, n, step) => {
+      for (let r = 0, i = at; r < n; r++, i += step) if (data[i] === 0) return 0;
+      return 1;
     });
   },
   kernel: reduce<ReduceParams>(

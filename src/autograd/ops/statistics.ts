@@ -1,8 +1,9 @@
 /** Reductions that keep more than one number along the way: variance and the logarithm of a sum of exponentials. */
 import type { HostArray } from '../../device/types.js';
 import { reduce, reduceHost, type ReduceTemplate } from '../../kernels/reduce.js';
+import { EXP_DOWN } from '../../kernels/softmax.js';
 import { declarations, INF, IS_NAN, NAN, ROOT } from '../../kernels/wgsl.js';
-import { EXP, LOG } from '../../kernels/wgsl-math.js';
+import { LOG } from '../../kernels/wgsl-math.js';
 import { reducedShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Spec } from '../op.js';
@@ -61,19 +62,17 @@ function varianceTemplate(name: string, finish: string): ReduceTemplate<VarParam
 
 /** Two passes: the mean, then the squared deviations from it. */
 function varianceHost(x: HostArray, y: HostArray, { dims, correction }: VarParams, root: boolean): void {
-  const data = x.data;
-  reduceHost(x, dims, (out, base, offsets) => {
-    const n = offsets.length;
+  reduceHost(x, y, dims, (data, at, n, step) => {
     let total = 0;
-    for (let i = 0; i < n; i++) total += data[base + offsets[i]];
+    for (let r = 0, i = at; r < n; r++, i += step) total += data[i];
     const center = total / n;
     let squares = 0;
-    for (let i = 0; i < n; i++) {
-      const d = data[base + offsets[i]] - center;
+    for (let r = 0, i = at; r < n; r++, i += step) {
+      const d = data[i] - center;
       squares += d * d;
     }
     const variance = squares / Math.max(n - correction, 0);
-    y.data[out] = root ? Math.sqrt(variance) : variance;
+    return root ? Math.sqrt(variance) : variance;
   });
 }
 
@@ -140,12 +139,12 @@ fn lse_step(acc: vec3f, v: f32) -> vec3f {
   let bits = bitcast<u32>(v);
   if (bits == 0x7f800000u) { return vec3f(acc.x, acc.y, max(acc.z, 1.0)); }
   if (bits == 0xff800000u) { return acc; }
-  if (v > acc.x) { return vec3f(v, acc.y * exp_f(acc.x - v) + 1.0, acc.z); }
-  return vec3f(acc.x, acc.y + exp_f(v - acc.x), acc.z);
+  if (v > acc.x) { return vec3f(v, acc.y * exp_down(acc.x - v) + 1.0, acc.z); }
+  return vec3f(acc.x, acc.y + exp_down(v - acc.x), acc.z);
 }
 fn lse_merge(a: vec3f, b: vec3f) -> vec3f {
   let m = max(a.x, b.x);
-  return vec3f(m, a.y * exp_f(a.x - m) + b.y * exp_f(b.x - m), max(a.z, b.z));
+  return vec3f(m, a.y * exp_down(a.x - m) + b.y * exp_down(b.x - m), max(a.z, b.z));
 }
 fn lse_finish(acc: vec3f) -> f32 {
   if (acc.z == 2.0) { return nan(); }
@@ -154,25 +153,23 @@ fn lse_finish(acc: vec3f) -> f32 {
   return acc.x + log_f(acc.y);
 }`;
 
+function logSumExpLine(data: HostArray['data'], at: number, n: number, step: number): number {
+  let top = -Infinity;
+  for (let r = 0, i = at; r < n; r++, i += step) {
+    if (data[i] > top) top = data[i];
+    else if (Number.isNaN(data[i])) return NaN;
+  }
+  if (!Number.isFinite(top)) return top;
+  let s = 0;
+  for (let r = 0, i = at; r < n; r++, i += step) s += Math.exp(data[i] - top);
+  return top + Math.log(s);
+}
+
 const logsumexpOp = defineOp<[Tensor], ReduceParams>({
   name: 'logsumexp',
   layout: 'strided',
   infer: inferFloat('logsumexp'),
-  host([x], [y], { dims }) {
-    const data = x.data;
-    reduceHost(x, dims, (out, base, offsets) => {
-      let top = -Infinity;
-      for (let i = 0; i < offsets.length; i++) {
-        const v = data[base + offsets[i]];
-        if (!(v <= top)) top = v;
-        if (Number.isNaN(v)) break;
-      }
-      let s = 0;
-      if (Number.isFinite(top))
-        for (let i = 0; i < offsets.length; i++) s += Math.exp(data[base + offsets[i]] - top);
-      y.data[out] = Number.isFinite(top) ? top + Math.log(s) : top;
-    });
-  },
+  host: ([x], [y], { dims }) => reduceHost(x, y, dims, logSumExpLine),
   kernel: reduce<ReduceParams>(
     {
       name: 'logsumexp',
@@ -181,7 +178,7 @@ const logsumexpOp = defineOp<[Tensor], ReduceParams>({
       step: 'lse_step(acc, v)',
       merge: 'lse_merge(acc, other)',
       finish: 'lse_finish(acc)',
-      declarations: declarations(IS_NAN, NAN, INF, EXP, LOG) + LOG_SUM_EXP,
+      declarations: declarations(IS_NAN, NAN, INF, EXP_DOWN, LOG) + LOG_SUM_EXP,
     },
     ({ dims }) => dims,
   ),

@@ -12,13 +12,63 @@ import type { Extremum } from './extrema.js';
 import { pick } from './pick.js';
 
 /** Up to so many, places are kept in order while the line is read once; beyond, the line is sorted. */
-const INSERTED = 32;
+const INSERTED = 256;
 
 /** Whether a comes before b; NaN counts as larger than everything. */
 function before(a: number, b: number, largest: boolean): boolean {
   if (Number.isNaN(b)) return !largest && !Number.isNaN(a);
   if (Number.isNaN(a)) return largest;
   return largest ? a > b : a < b;
+}
+
+type Data = HostArray['data'];
+
+function hasNaN(data: Data, base: number, n: number, step: number): boolean {
+  for (let i = 0, at = base; i < n; i++, at += step) if (Number.isNaN(data[at])) return true;
+  return false;
+}
+
+/** Places of the first `places.length` elements of a line without NaN; `kept` is room for their values. */
+function insert(
+  data: Data,
+  base: number,
+  n: number,
+  step: number,
+  sign: number,
+  places: Int32Array,
+  kept: Float64Array,
+): void {
+  const k = places.length;
+  for (let i = 0, at = base; i < n; i++, at += step) {
+    const v = sign * data[at];
+    let place = i < k ? i : k;
+    if (place === k) {
+      if (!(v > kept[k - 1])) continue;
+      place = k - 1;
+    }
+    for (; place > 0 && v > kept[place - 1]; place--) {
+      kept[place] = kept[place - 1];
+      places[place] = places[place - 1];
+    }
+    kept[place] = v;
+    places[place] = i;
+  }
+}
+
+function sorted(
+  data: Data,
+  base: number,
+  n: number,
+  step: number,
+  largest: boolean,
+): Int32Array<ArrayBuffer> {
+  const order = new Int32Array(n);
+  for (let i = 0; i < n; i++) order[i] = i;
+  return order.sort((a, b) => {
+    const x = data[base + a * step];
+    const y = data[base + b * step];
+    return before(x, y, largest) ? -1 : before(y, x, largest) ? 1 : a - b;
+  });
 }
 
 function topkHost(
@@ -29,29 +79,17 @@ function topkHost(
   const { outer, n, inner } = lineSpace(x.shape, dim);
   const { data } = x;
   const places = new Int32Array(k);
+  const kept = new Float64Array(k);
+  if (k === 0) return;
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < inner; j++) {
       const base = x.offset + o * n * inner + j;
       const to = o * k * inner + j;
-      if (k > INSERTED) {
-        const order = Int32Array.from({ length: n }, (_, i) => i);
-        order.sort((a, b) => {
-          const [va, vb] = [data[base + a * inner], data[base + b * inner]];
-          return before(va, vb, largest) ? -1 : before(vb, va, largest) ? 1 : a - b;
-        });
-        for (let i = 0; i < k; i++) y.data[to + i * inner] = order[i];
-        continue;
-      }
-      let filled = 0;
-      for (let i = 0; i < n; i++) {
-        const v = data[base + i * inner];
-        if (filled === k && (k === 0 || !before(v, data[base + places[k - 1] * inner], largest))) continue;
-        let at = filled < k ? filled++ : k - 1;
-        for (; at > 0 && before(v, data[base + places[at - 1] * inner], largest); at--)
-          places[at] = places[at - 1];
-        places[at] = i;
-      }
-      for (let i = 0; i < k; i++) y.data[to + i * inner] = places[i];
+      let order = places;
+      if (k <= INSERTED && !hasNaN(data, base, n, inner)) {
+        insert(data, base, n, inner, largest ? 1 : -1, places, kept);
+      } else order = sorted(data, base, n, inner, largest);
+      for (let i = 0; i < k; i++) y.data[to + i * inner] = order[i];
     }
   }
 }
