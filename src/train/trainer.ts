@@ -62,6 +62,13 @@ export const LAST = 'last.safetensors';
 /** Weights alone, under the module's own names, of the best evaluation. */
 export const BEST = 'model.safetensors';
 
+/** A loss that is still on the device. */
+interface PendingLoss {
+  readonly step: number;
+  readonly loss: Tensor;
+  readonly lr: number;
+}
+
 /** What a checkpoint says beside tensors. */
 interface Progress {
   readonly step: number;
@@ -91,7 +98,7 @@ export class Trainer<Batch> {
 
   private run: RunFolder | undefined;
 
-  constructor(private readonly options: TrainerOptions<Batch>) {
+  constructor(readonly options: TrainerOptions<Batch>) {
     const { steps, accumulate = 1 } = options;
     this.run = options.run;
     if (!Number.isInteger(steps) || steps < 0)
@@ -114,14 +121,16 @@ export class Trainer<Batch> {
   async train(): Promise<TrainResult> {
     const { model, steps, evaluateEvery = steps, patience = Infinity, readEvery = 10, signal } = this.options;
     model.train();
-    let pending: { step: number; loss: Tensor }[] = [];
+    let pending: PendingLoss[] = [];
     let since = performance.now();
     let stopped: TrainResult['stopped'] = 'finished';
     let evaluated = -1;
     while (this.step < steps) {
+      // The rate that this step uses; the scheduler moves it on.
+      const { lr } = this.options.optimizer.paramGroups[0];
       const loss = await this.trainStep();
       this.step++;
-      pending.push({ step: this.step, loss });
+      pending.push({ step: this.step, loss, lr });
       const evaluateNow = this.step % evaluateEvery === 0 || this.step === steps;
       if (pending.length >= readEvery || evaluateNow || signal?.aborted) {
         since = await this.report(pending, since);
@@ -176,20 +185,20 @@ export class Trainer<Batch> {
   }
 
   /** Reads pending losses, writes the metrics, shows progress. Returns the time from which the next ones count. */
-  private async report(pending: readonly { step: number; loss: Tensor }[], since: number): Promise<number> {
+  private async report(pending: readonly PendingLoss[], since: number): Promise<number> {
     const { run } = this;
-    const { optimizer, accumulate = 1, tokensPerBatch = 0, onProgress } = this.options;
+    const { accumulate = 1, tokensPerBatch = 0, onProgress } = this.options;
     const losses = await Promise.all(pending.map(({ loss }) => loss.item()));
     for (const { loss } of pending) loss.release();
     const now = performance.now();
     const seconds = (now - since) / 1000;
     this.seconds += seconds;
     const rate = (tokensPerBatch * accumulate * pending.length) / Math.max(seconds, 1e-9);
-    pending.forEach(({ step }, i) => {
+    pending.forEach(({ step, lr }, i) => {
       run?.appendMetrics({
         step,
         loss: losses[i],
-        lr: optimizer.paramGroups[0].lr,
+        lr,
         tokensPerSecond: Math.round(rate),
       });
     });

@@ -127,24 +127,24 @@ describe('dawngrad', () => {
   });
 
   it('saves on Ctrl-C, says how to resume, and resumes bit for bit', async () => {
-    const args = train('--steps', '60', '--evaluate-every', '30', '--seed', '4');
+    const args = train('--steps', '400', '--evaluate-every', '100', '--seed', '4');
     const whole = await dawngrad(args);
     expect(whole.code).toBe(0);
     const name = /Run folder (.*)\n/.exec(whole.out)![1];
 
     let sent = false;
     const cut = await dawngrad(args, {}, (soFar, kill) => {
-      if (!sent && soFar.includes('step 30: validation')) {
+      if (!sent && soFar.includes('step 100: validation')) {
         sent = true;
         kill('SIGINT');
       }
     });
     expect(cut.code).toBe(0);
     const stoppedAt = Number(
-      /Stopped at step (\d+) of 60; everything is saved\. Resume with:/.exec(cut.out)?.[1],
+      /Stopped at step (\d+) of 400; everything is saved\. Resume with:/.exec(cut.out)?.[1],
     );
-    expect(stoppedAt).toBeGreaterThanOrEqual(30);
-    expect(stoppedAt).toBeLessThan(60);
+    expect(stoppedAt).toBeGreaterThanOrEqual(100);
+    expect(stoppedAt).toBeLessThan(400);
     const cutName = /Run folder (.*)\n/.exec(cut.out)![1];
     expect(cut.out).toContain(`--resume ${cutName}`);
 

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
-import { DataError, GradError } from '../../src/device/errors.js';
 import { readSafetensorsFile } from '../../src/data/safetensors-file.js';
+import { DataError, GradError } from '../../src/device/errors.js';
 import { CharTransformer } from '../../src/models/char-transformer.js';
 import { AdamW } from '../../src/optim/adam.js';
 import { WarmupCosineLR } from '../../src/optim/scheduler.js';
@@ -104,21 +104,20 @@ describe('Trainer', () => {
     );
     expect(lines.filter((l) => 'validation' in l).map((l) => l.step)).toEqual([10, 20, 30]);
     const { tensors, metadata } = await readSafetensorsFile(run.file(BEST));
-    expect([...tensors.keys()].sort()).toEqual([...t['options'].model.stateDict().keys()].sort());
+    expect([...tensors.keys()].sort()).toEqual([...t.options.model.stateDict().keys()].sort());
     expect(metadata.step).toBe(String(result.best.step));
   });
 
   it('accumulates gradients as one large batch would have them', async () => {
     const options = { steps: 3, clipNorm: undefined, evaluate: undefined };
-    const model = (t: Trainer<TokenBatch>) => t['options'].model.eval();
+    const model = (t: Trainer<TokenBatch>) => t.options.model.eval();
     // Dropout would draw other masks for other batch shapes.
     const run = async (t: Trainer<TokenBatch>): Promise<number[][]> => {
       for (const m of model(t).modules()) if ('p' in m) (m as { p: number }).p = 0;
-      for (const b of t['options'].model.modules())
-        if ('dropout' in b) (b as { dropout: number }).dropout = 0;
+      for (const b of t.options.model.modules()) if ('dropout' in b) (b as { dropout: number }).dropout = 0;
       await t.train();
       const all: number[][] = [];
-      for (const p of t['options'].model.parameters()) all.push(Array.from(await p.data()));
+      for (const p of t.options.model.parameters()) all.push(Array.from(await p.data()));
       return all;
     };
     const small = await run(trainer(undefined, { ...options, accumulate: 2, batches: halves() }));
@@ -139,7 +138,7 @@ describe('Trainer', () => {
 
   it('stops with a clear error when the loss is not finite', async () => {
     const t = trainer(undefined);
-    const options = t['options'] as { loss(b: TokenBatch): unknown };
+    const options = t.options as { loss(b: TokenBatch): unknown };
     const loss = options.loss;
     options.loss = (b) => (loss(b) as { mul(x: number): unknown }).mul(Number.NaN);
     await expect(t.train()).rejects.toThrow(

@@ -1,7 +1,6 @@
 /** What training promises: no leak, the same bits for the same seed, the same curve on both devices. */
 import { expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
-import { RandomWindows, toTensors } from '../../src/train/batches.js';
 import type { Device } from '../../src/device/types.js';
 import { openWebGPU } from '../../src/device/webgpu/device.js';
 import { CharTransformer } from '../../src/models/char-transformer.js';
@@ -11,6 +10,7 @@ import { cpuDevice, setDefaultDevice } from '../../src/tensor/default-device.js'
 import { memory, scope } from '../../src/tensor/lifetime.js';
 import { manualSeed } from '../../src/tensor/random.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
+import { RandomWindows, toTensors } from '../../src/train/batches.js';
 import { ADAPTER, problem } from '../support/webgpu.js';
 
 const CONFIG = { vocabSize: 23, blockSize: 12, layers: 2, heads: 2, dim: 16, dropout: 0.1 };
