@@ -40,13 +40,15 @@ async function install(tarball: string): Promise<void> {
   const closure = Object.entries<LockEntry>(lock.packages).filter(
     ([path, entry]) => path !== '' && !entry.dev && !entry.devOptional,
   );
-  const { version, dependencies, bin } = manifest;
+  const { version, dependencies, peerDependencies, peerDependenciesMeta, bin } = manifest;
   const digest = createHash('sha512').update(await readFile(join(project, tarball)));
   const own = {
     version,
     resolved: `file:${tarball}`,
     integrity: `sha512-${digest.digest('base64')}`,
     dependencies,
+    peerDependencies,
+    peerDependenciesMeta,
     bin,
   };
   const user = {
@@ -68,10 +70,11 @@ function put(name: string, text: string): Promise<void> {
 
 /** Standard output of a command; its errors are in the exception. */
 function run(command: string, args: readonly string[], cwd = project): Promise<string> {
-  const env = { ...process.env, npm_config_loglevel: 'error', NO_COLOR: '1' };
-  // What vitest and npm set for us is not what a user has.
-  for (const name of ['NODE_OPTIONS', 'DAWNGRAD_DEVICE', 'DAWNGRAD_ADAPTER'])
-    delete env[name as keyof typeof env];
+  // What vitest, npm and a developer's shell set is not what a user has; where npm finds packages is.
+  const foreign =
+    /^(NODE_OPTIONS|DAWNGRAD_.*|INIT_CWD|npm_(package|lifecycle)_.*|npm_(command|execpath|config_local_prefix))$/;
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
+  Object.assign(env, { npm_config_loglevel: 'error', NO_COLOR: '1' });
   return new Promise((resolve, reject) => {
     const options = { cwd, env, maxBuffer: 2 ** 26, shell: process.platform === 'win32' };
     execFile(command, [...args], options, (error, stdout, stderr) => {
