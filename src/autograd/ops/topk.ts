@@ -41,7 +41,7 @@ function insert(
   const k = places.length;
   for (let i = 0, at = base; i < n; i++, at += step) {
     const v = sign * data[at];
-    let place = i < k ? i : k;
+    let place = Math.min(i, k);
     if (place === k) {
       if (!(v > kept[k - 1])) continue;
       place = k - 1;
