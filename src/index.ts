@@ -3,7 +3,7 @@
  *
  * Everything here also works in browsers; what needs Node.js is in `dawngrad/node`.
  *
- * @packageDocumentation
+ * @module dawngrad
  */
 // Adds the operations to Tensor as methods.
 import './autograd/methods.js';

@@ -1,7 +1,7 @@
 /**
  * What of dawngrad needs Node.js: files, run folders, the training loop.
  *
- * @packageDocumentation
+ * @module dawngrad/node
  */
 export { type Novel, readNovel } from './data/novel.js';
 export { readSafetensorsFile, writeSafetensorsFile } from './data/safetensors-file.js';
