@@ -73,7 +73,7 @@ export const attention: readonly OpInfo[] = [
   }),
   row({
     name: 'scaledDotProductAttention with a bool mask',
-    covers: ['maskedFill', 'add'],
+    covers: ['where', 'add'],
     run: ([a, b, c, m]) => scaledDotProductAttention(a, b, c, { mask: m }),
     torch: plain(`(${scores}).masked_fill(~d, -math.inf)`),
     samples: [
