@@ -11,6 +11,7 @@ import './autograd/methods.js';
 export { checkpoint } from './autograd/checkpoint.js';
 export { type BackwardOptions, backward } from './autograd/engine.js';
 // Gradients
+/** Gradients beyond `loss.backward()`, their checks, and operations of your own. */
 export * as autograd from './autograd/index.js';
 export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
 export type { Hook } from './autograd/node.js';
@@ -160,6 +161,7 @@ export {
   unsqueeze,
 } from './autograd/ops/views.js';
 // Everything above this layer
+/** Texts, vocabularies, batches, count baselines, and the safetensors format in memory. Files are in `dawngrad/node`. */
 export * as data from './data/index.js';
 export type { CPUDevice } from './device/cpu/device.js';
 // Devices
@@ -194,8 +196,11 @@ export type {
   WgslType,
 } from './device/types.js';
 export type { AdapterDescription } from './device/webgpu/adapter.js';
+/** Whole models, one file each. */
 export * as models from './models/index.js';
+/** Layers, containers, losses, and what makes modules. */
 export * as nn from './nn/index.js';
+/** Optimizers, learning-rate schedules, gradient clipping. */
 export * as optim from './optim/index.js';
 export { cpuDevice, defaultDevice, openDevice, setDefaultDevice } from './tensor/default-device.js';
 // Tensors and their lives
@@ -207,4 +212,5 @@ export type { TextOptions } from './tensor/print.js';
 export { Generator, manualSeed, type RandomState } from './tensor/random.js';
 export type { Shape } from './tensor/shape.js';
 export { type GradFn, Tensor, type TensorData } from './tensor/tensor.js';
+/** What of training works in browsers too. The loop with its files is in `dawngrad/node`. */
 export * as train from './train/index.js';

@@ -15,7 +15,9 @@ export {
 } from './activations.js';
 export { type AttendOptions, MultiheadAttention, type MultiheadAttentionOptions } from './attention.js';
 export { ModuleDict, ModuleList, Sequential } from './containers.js';
+/** Functions of neural networks without state. */
 export * as functional from './functional.js';
+/** First values: each fills a tensor in place. */
 export * as init from './init.js';
 export { Dropout, Embedding, Flatten, Identity, Linear } from './layers.js';
 export {
