@@ -124,10 +124,12 @@ let col = (index % across) * 4u;`,
       body: `
 ${each(height, (r) => `var a${r} = a_base + min(row + ${r}u, p.m - 1u) * p.a_row; var c${r} = vec4f();`)}
 ${each(4, (c) => `var b${c} = b_base + min(col + ${c}u, p.n - 1u) * p.b_col;`)}
-for (var k = 0u; k < p.k; k++) {
+// Software adapters do not hoist these out of the loop.
+let depth = p.k; let a_next = p.a_col; let b_next = p.b_row;
+for (var k = 0u; k < depth; k++) {
   let v = vec4f(${[0, 1, 2, 3].map((c) => load(b, `b[b${c}]`)).join(', ')});
-  ${each(height, (r) => `c${r} += ${load(a, `a[a${r}]`)} * v; a${r} += p.a_col;`)}
-  ${each(4, (c) => `b${c} += p.b_row;`)}
+  ${each(height, (r) => `c${r} += ${load(a, `a[a${r}]`)} * v; a${r} += a_next;`)}
+  ${each(4, (c) => `b${c} += b_next;`)}
 }
 ${each(height, (r) => storeRow(y, `row + ${r}u`, 'col', `c${r}`))}`,
     }),
