@@ -24,19 +24,22 @@ for (const name of readdirSync(join(folder, 'assembly')).sort()) {
 }
 const { version } = createRequire(import.meta.url)('assemblyscript/package.json');
 const hash = createHash('sha256')
-  .update(JSON.stringify([version, options, sources]))
+  .update(JSON.stringify([version, options, 'plain and relaxed', sources]))
   .digest('hex');
 const head = `// Made by scripts/build-wasm.mjs from inputs ${hash}`;
 
 if (current() !== head) {
-  const bytes = await compile();
+  const plain = await compile([]);
+  const relaxed = await compile(['--enable', 'relaxed-simd']);
+  const constant = (name, bytes) =>
+    `export const ${name}: string =\n  '${Buffer.from(bytes).toString('base64')}';\n`;
   const temporary = `${target}.${process.pid}.tmp`;
   writeFileSync(
     temporary,
-    `${head}\nexport const wasmBase64: string =\n  '${Buffer.from(bytes).toString('base64')}';\n`,
+    `${head}\n${constant('wasmBase64', plain)}${constant('relaxedWasmBase64', relaxed)}`,
   );
   renameSync(temporary, target);
-  console.log(`build-wasm: ${bytes.length} bytes`);
+  console.log(`build-wasm: ${plain.length} bytes, with relaxed SIMD ${relaxed.length}`);
 }
 
 /** The first line of the last build, which names its inputs. */
@@ -48,10 +51,11 @@ function current() {
   }
 }
 
-async function compile() {
+/** The module, with further compiler options. */
+async function compile(more) {
   const { default: asc } = await import('assemblyscript/asc');
   let bytes;
-  const { error, stderr } = await asc.main(['index.ts', '--outFile', 'module.wasm', ...options], {
+  const { error, stderr } = await asc.main(['index.ts', '--outFile', 'module.wasm', ...options, ...more], {
     readFile: (name) => sources[name] ?? null,
     writeFile: (name, contents) => {
       if (name === 'module.wasm') bytes = contents;

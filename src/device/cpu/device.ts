@@ -16,7 +16,7 @@ import type {
 } from '../types.js';
 import { narrow, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
-import { instantiateSimd } from './simd.js';
+import { instantiateSimd, simdFeatures } from './simd.js';
 
 /** A block of the memory, with the typed arrays over it that were asked for. */
 class CPUBuffer implements DeviceBuffer {
@@ -57,7 +57,7 @@ export class CPUDevice implements Device {
     kind: 'cpu',
     name: 'CPU (WebAssembly SIMD)',
     software: true,
-    features: ['simd128'],
+    features: simdFeatures(),
     limits: { maxMemoryBytes: MAX_BYTES },
   };
   readonly dtypes: ReadonlySet<DType> = new Set<DType>([

@@ -2,6 +2,7 @@
  * Elementary functions of four floats. Polynomials and their splits are those of Cephes (Moshier, single precision);
  * NaN stays NaN, and infinities give the limits.
  */
+import { multiplyAdd } from './fused';
 
 /** 1.5 · 2²³: adding it rounds a float to an integer, which then lies in the low bits. */
 const ROUNDER: f32 = 12582912;
@@ -21,7 +22,7 @@ export function constant(value: f32): v128 {
 // @ts-ignore
 @inline
 function step(x: v128, y: v128, c: f32): v128 {
-  return f32x4.add(f32x4.mul(x, y), constant(c));
+  return multiplyAdd(x, y, constant(c));
 }
 
 /** x · log₂e rounded to an integer, in the low bits of the result. */

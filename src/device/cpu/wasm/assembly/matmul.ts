@@ -8,6 +8,7 @@
  *
  * Loop order and names after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
  */
+import { multiplyAdd } from './fused';
 import { packPanels } from './pack';
 import { rowTimesMatrix, gather, scatter } from './vector';
 
@@ -141,17 +142,17 @@ function multiplyTile(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cS
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     let x = v128.load32_splat(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = multiplyAdd(x, b0, c00);
+    c01 = multiplyAdd(x, b1, c01);
     x = v128.load32_splat(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = multiplyAdd(x, b0, c10);
+    c11 = multiplyAdd(x, b1, c11);
     x = v128.load32_splat(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = multiplyAdd(x, b0, c20);
+    c21 = multiplyAdd(x, b1, c21);
     x = v128.load32_splat(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = multiplyAdd(x, b0, c30);
+    c31 = multiplyAdd(x, b1, c31);
     b += bStep;
     a += 16;
   }

@@ -1,4 +1,5 @@
 /** Vector times matrix: limited by memory, so nothing is packed and every element of the matrix is read once. */
+import { multiplyAdd } from './fused';
 
 /** Columns handled at a time where rows are contiguous: their sums stay in the first-level cache. */
 const COLUMNS: i32 = 1024;
@@ -110,15 +111,15 @@ function columnDots(k: i32, n: i32, x: usize, b: usize, step: usize, y: usize): 
     let at = x;
     for (; at < vectorEnd; at += 32) {
       let value = v128.load(at);
-      sum0 = f32x4.add(sum0, f32x4.mul(value, v128.load(b0)));
-      sum1 = f32x4.add(sum1, f32x4.mul(value, v128.load(b1)));
-      sum2 = f32x4.add(sum2, f32x4.mul(value, v128.load(b2)));
-      sum3 = f32x4.add(sum3, f32x4.mul(value, v128.load(b3)));
+      sum0 = multiplyAdd(value, v128.load(b0), sum0);
+      sum1 = multiplyAdd(value, v128.load(b1), sum1);
+      sum2 = multiplyAdd(value, v128.load(b2), sum2);
+      sum3 = multiplyAdd(value, v128.load(b3), sum3);
       value = v128.load(at, 16);
-      sum0 = f32x4.add(sum0, f32x4.mul(value, v128.load(b0, 16)));
-      sum1 = f32x4.add(sum1, f32x4.mul(value, v128.load(b1, 16)));
-      sum2 = f32x4.add(sum2, f32x4.mul(value, v128.load(b2, 16)));
-      sum3 = f32x4.add(sum3, f32x4.mul(value, v128.load(b3, 16)));
+      sum0 = multiplyAdd(value, v128.load(b0, 16), sum0);
+      sum1 = multiplyAdd(value, v128.load(b1, 16), sum1);
+      sum2 = multiplyAdd(value, v128.load(b2, 16), sum2);
+      sum3 = multiplyAdd(value, v128.load(b3, 16), sum3);
       b0 += 32;
       b1 += 32;
       b2 += 32;
@@ -155,10 +156,10 @@ function dot(k: i32, x: usize, y: usize): f32 {
   let sum0 = f32x4.splat(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
   let p = 0;
   for (; p + 16 <= k; p += 16) {
-    sum0 = f32x4.add(sum0, f32x4.mul(v128.load(x), v128.load(y)));
-    sum1 = f32x4.add(sum1, f32x4.mul(v128.load(x, 16), v128.load(y, 16)));
-    sum2 = f32x4.add(sum2, f32x4.mul(v128.load(x, 32), v128.load(y, 32)));
-    sum3 = f32x4.add(sum3, f32x4.mul(v128.load(x, 48), v128.load(y, 48)));
+    sum0 = multiplyAdd(v128.load(x), v128.load(y), sum0);
+    sum1 = multiplyAdd(v128.load(x, 16), v128.load(y, 16), sum1);
+    sum2 = multiplyAdd(v128.load(x, 32), v128.load(y, 32), sum2);
+    sum3 = multiplyAdd(v128.load(x, 48), v128.load(y, 48), sum3);
     x += 64;
     y += 64;
   }
