@@ -18,6 +18,7 @@ import {
   runs,
 } from './support/doc-blocks.js';
 import { withCounts } from './support/counts.js';
+import { shellProblem } from './support/doc-shell.js';
 import { ADAPTER, problem } from './support/webgpu.js';
 
 const CACHE = join(ROOT, 'node_modules/.cache/dawngrad-docs');
@@ -202,9 +203,8 @@ function typeErrors(checked: readonly Page[]): string {
   );
   let output = '';
   try {
-    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', folder, '--pretty', 'false'], {
-      encoding: 'utf8',
-    });
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+    execFileSync(process.execPath, [tsc, '-p', folder, '--pretty', 'false'], { encoding: 'utf8' });
   } catch (e) {
     output = (e as { stdout: string }).stdout;
   }
@@ -218,63 +218,6 @@ function typeErrors(checked: readonly Page[]): string {
   return [...found, ...elsewhere].join('\n');
 }
 
-const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  scripts: Record<string, string>;
-};
-/** Programs that a newcomer has, or that a page explains. */
-const TOOLS = new Set(['cd', 'git', 'node', 'mkdir', 'npm install']);
-
-/** Help texts of our own command, by subcommand. */
-const help = new Map<string, string>();
-function helpOf(command: string): string {
-  let text = help.get(command);
-  if (text === undefined) {
-    const args = ['--import', 'tsx', 'src/cli/main.ts', ...(command ? [command] : []), '--help'];
-    text = execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
-    help.set(command, text);
-  }
-  return text;
-}
-
-/** Why a shell line cannot work, or null. */
-function shellProblem(line: string): string | null {
-  const words = line
-    .replace(/\s+#.*$/, '')
-    .trim()
-    .split(/\s+/);
-  while (/^[A-Z_]+=/.test(words[0])) {
-    const name = words.shift()!.split('=')[0];
-    if (!environmentNames().has(name)) return `no source file reads the variable ${name}`;
-  }
-  const [program, second, third] = words;
-  if (program === 'npm') {
-    if (second === 'ci' || second === 'install') return null;
-    const script = second === 'run' ? third : second;
-    return script in scripts ? null : `package.json has no script '${script}'`;
-  }
-  if (program === 'npx' && second === 'dawngrad') {
-    const command = third && !third.startsWith('-') ? third : '';
-    if (command && !new RegExp(`^  ${command}\\b`, 'm').test(helpOf('')))
-      return `there is no command '${command}'`;
-    const flags = words.filter((w) => w.startsWith('--'));
-    const unknown = flags.find((f) => !helpOf(command).includes(`${f} `) && f !== '--help');
-    return unknown ? `'dawngrad ${command}' has no option ${unknown}` : null;
-  }
-  return TOOLS.has(program) ? null : `'${program}' is not among the programs that pages may use`;
-}
-
-let variables: Set<string> | null = null;
-function environmentNames(): Set<string> {
-  if (!variables) {
-    const found = execFileSync('grep', ['-rhoE', 'DAWNGRAD_[A-Z_]+', 'src', 'test', 'bench', 'scripts'], {
-      cwd: ROOT,
-      encoding: 'utf8',
-    });
-    variables = new Set(found.split('\n').filter(Boolean));
-  }
-  return variables;
-}
-
 describe('README.md', () => {
   it('states the counts of today', () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
@@ -284,6 +227,18 @@ describe('README.md', () => {
 
 describe('shell commands', () => {
   const blocks = pages.flatMap((p) => p.blocks.filter((b) => b.lang === 'sh').map((b) => [p, b] as const));
+
+  it('named in the text exist', () => {
+    const problems = pages.flatMap(({ file, lines }) =>
+      lines.flatMap((text, i) =>
+        [...text.matchAll(/`((?:npm (?:run|start|test)|npx dawngrad)\b[^`]*)`/g)]
+          .map(([, command]) => shellProblem(command))
+          .filter((p) => p !== null)
+          .map((p) => `${file}:${i + 1}: ${p}`),
+      ),
+    );
+    expect(problems.join('\n')).toBe('');
+  });
 
   it('exist', () => {
     const problems = blocks.flatMap(([page, { line, code }]) =>
