@@ -10,7 +10,7 @@ import { trainingLosses } from './support/training-losses.js';
 import { ADAPTER, problem } from './support/webgpu.js';
 
 /** Relative difference allowed between ten training losses of two devices in float32. */
-const TOLERANCE = 1e-4;
+const TOLERANCE = 1e-5;
 
 async function onAdapter(title: string, adapter: string): Promise<void> {
   const device = await openWebGPU({ adapter });

@@ -51,7 +51,7 @@ describe.skipIf(browserProblem !== null)(`browser${reason}`, () => {
       const losses = await call('train', kind);
       expect(losses).toHaveLength(10);
       const errors = losses.map((loss, i) => Math.abs(loss / expected[i] - 1));
-      expect(Math.max(...errors)).toBeLessThan(1e-4);
+      expect(Math.max(...errors)).toBeLessThan(1e-5);
       expect(losses[9]).toBeLessThan(losses[0]);
     });
 
