@@ -1,7 +1,7 @@
 /** Finds the operation that first made a NaN or an infinity. */
 import { isFloat } from '../device/dtype.js';
 import { GradError } from '../device/errors.js';
-import { unscoped } from '../tensor/lifetime.js';
+import { scope, unscoped } from '../tensor/lifetime.js';
 import { formatShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mode, noGrad } from './mode.js';
@@ -34,7 +34,7 @@ function asksForInfinity(params: unknown): boolean {
 export async function detectAnomaly<R>(fn: () => R): Promise<R> {
   const seen: Observation[] = [];
   const before = mode.observer;
-  const finite = (t: Tensor): Tensor => unscoped(() => noGrad(() => all(isFiniteOp(t))));
+  const finite = (t: Tensor): Tensor => unscoped(() => scope(() => noGrad(() => all(isFiniteOp(t)))));
   const observer = {
     ran(op: string, inputs: readonly Tensor[], outputs: readonly Tensor[], params: unknown): void {
       if (asksForInfinity(params)) return;
