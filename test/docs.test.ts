@@ -4,6 +4,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { basename, dirname, join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { beforeAll, describe, expect, it } from 'vitest';
+import '../src/autograd/methods.js';
+import { CharTransformer } from '../src/models/char-transformer.js';
+import { LARGE, SMALL } from '../src/train/char-lm.js';
 import {
   type Block,
   expectations,
@@ -222,6 +225,39 @@ describe('README.md', () => {
   it('states the counts of today', () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
     expect(readme, 'bring it up to date with: npm run counts -- --write').toBe(withCounts(readme));
+  });
+});
+
+describe('the two configurations in the README', () => {
+  const cells = (row: string): string[] =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim());
+  const table = new Map(
+    readFileSync(join(ROOT, 'README.md'), 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
+      .map((line) => [cells(line)[0], cells(line).slice(1)]),
+  );
+
+  it.each([
+    ['without a GPU', 0, SMALL],
+    ['on a GPU', 1, LARGE],
+  ] as const)('are those of the code: %s', (_, column, config) => {
+    const n = (x: number): string => x.toLocaleString('en');
+    // V of Moby-Dick, as `npm start` prints it.
+    const model = new CharTransformer({ ...config, vocabSize: 89 });
+    const stated = Object.fromEntries([...table].map(([name, values]) => [name, values[column]]));
+    expect(stated).toMatchObject({
+      'layers × width, heads': `${config.layers} × ${config.dim}, ${config.heads}`,
+      'parameters (Moby-Dick)': n(model.numParameters()),
+      'context, in characters': n(config.blockSize),
+      'windows per step': n(config.batchSize),
+      steps: n(config.steps),
+      'learning rate at its peak': String(config.lr),
+      dropout: String(config.dropout),
+    });
   });
 });
 
