@@ -189,7 +189,12 @@ async function conclude(
     console.log(`  npx dawngrad train --out ${dirname(run.path)} --resume ${run.path}`);
     return;
   }
-  const validation = await job.validate();
+  let reading: Progress | null = null;
+  const validation = await job.validate((done, total) => {
+    reading ??= new Progress({ total, label: 'held-out text' });
+    reading.update({ step: done });
+  });
+  (reading as Progress | null)?.stop();
   const row = (name: string, loss: number): string =>
     `  ${name.padEnd(18)} ${loss.toFixed(4)} nats per character   perplexity ${Math.exp(loss).toFixed(2)}`;
   console.log(`Held-out text, all ${job.validationTokens.toLocaleString('en')} characters:`);

@@ -101,8 +101,8 @@ export interface CharLM {
   readonly unigram: number;
   readonly bigram: number;
   sample(length: number, prompt?: string): Promise<string>;
-  /** Loss over the whole validation part. */
-  validate(): Promise<number>;
+  /** Loss over the whole validation part; `onBatch` hears of progress, in batches. */
+  validate(onBatch?: (done: number, total: number) => void): Promise<number>;
 }
 
 /** Validation batches of each evaluation on the way; the last one reads the whole part. */
@@ -158,7 +158,13 @@ export function prepareCharLM(
     Math.max(1, Math.ceil(QUICK_EVALUATION_TOKENS / (config.batchSize * T))),
   );
   const lossOf = (batch: TokenBatch) => model.loss(...toTensors(batch, device));
-  const over = (batches: readonly TokenBatch[]) => meanLoss(batches, lossOf, (b) => b.input.length);
+  const over = (batches: readonly TokenBatch[], onBatch?: (done: number, total: number) => void) =>
+    meanLoss(
+      batches,
+      lossOf,
+      (b) => b.input.length,
+      (done) => onBatch?.(done, batches.length),
+    );
 
   const trainer = new Trainer<TokenBatch>({
     model,
@@ -188,9 +194,9 @@ export function prepareCharLM(
     validationTokens: validation.length,
     unigram,
     bigram,
-    validate: async () => {
+    validate: async (onBatch) => {
       model.eval();
-      const loss = await over(evaluationBatches);
+      const loss = await over(evaluationBatches, onBatch);
       model.train();
       return loss;
     },

@@ -1,12 +1,13 @@
 /** Node only. Tensors to safetensors files and back. */
+
+import { SAFETENSORS_ITEM_SIZE, type SafetensorsDType, type SafetensorsEntry } from '../data/safetensors.js';
 import { readSafetensorsFile, writeSafetensorsFile } from '../data/safetensors-file.js';
-import { type SafetensorsDType, type SafetensorsEntry, SAFETENSORS_ITEM_SIZE } from '../data/safetensors.js';
 import { safetensorsEntry, toFloat32, toFloat64, toInt32 } from '../data/safetensors-values.js';
+import type { DType } from '../device/dtype.js';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { fromHost } from '../tensor/factories.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { DType } from '../device/dtype.js';
 
 /** The file's type for a tensor's. */
 const STORED: Readonly<Record<DType, SafetensorsDType>> = {

@@ -6,4 +6,4 @@ export {
   type TokenBatch,
   toTensors,
 } from './batches.js';
-export { type Baseline, type LossCurveOptions, lossCurveSvg, type LossPoint } from './plot.js';
+export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';

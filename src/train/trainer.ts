@@ -312,19 +312,23 @@ export class Trainer<Batch> {
  *
  * @param loss mean loss of a batch
  * @param size how many items (tokens) it is the mean of
+ * @param onBatch called after each batch with the number of batches done
  */
 export async function meanLoss<Batch>(
   batches: Iterable<Batch>,
   loss: (batch: Batch) => Tensor,
   size: (batch: Batch) => number,
+  onBatch?: (done: number) => void,
 ): Promise<number> {
   let total = 0;
   let count = 0;
+  let done = 0;
   for (const batch of batches) {
     const l = scope(() => noGrad(() => keep(loss(batch))));
     total += (await l.item()) * size(batch);
     count += size(batch);
     l.release();
+    onBatch?.(++done);
   }
   if (count === 0) throw new DataError('meanLoss: expected at least one batch, got none');
   return total / count;
