@@ -41,4 +41,4 @@ for (const { name, selector } of others) if (selector !== ADAPTER) await onAdapt
 
 if (!others.some((a) => /llvmpipe/i.test(a.name)))
   it.skip("lavapipe (skipped: Mesa's software Vulkan driver is not on this system, or too old)", () => {});
-if (!others.some((a) => !a.software)) it.skip('GPU (skipped: none on this system)', () => {});
+if (!others.some((a) => !a.software)) it.skip('GPU (skipped: no GPU on this system)', () => {});

@@ -2,7 +2,7 @@
 import { GradError } from '../device/errors.js';
 import { scope } from '../tensor/lifetime.js';
 import { defaultGenerator } from '../tensor/random.js';
-import { Tensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { enableGrad, mode, type SaveHook } from './mode.js';
 import type { Node } from './node.js';
 import { type Saved, save, saveStorage } from './saved.js';

@@ -1,3 +1,4 @@
+// biome-ignore-all format: the signatures of SimdModule are laid out operand by operand
 /**
  * The seam between the engine and its devices. A device knows buffers and programs, and no tensors.
  *

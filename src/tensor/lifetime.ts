@@ -71,15 +71,15 @@ function isTensor(value: unknown): value is Tensor {
 }
 
 /** Hands the tensors in a scope's result (arrays and plain objects are searched) to the enclosing scope. */
-function escape(value: unknown, from: Scope): void {
+function handOver(value: unknown, from: Scope): void {
   if (isTensor(value)) {
     if (value.owner === from) {
       from.tensors.delete(value);
       own(value, from.parent);
     }
-  } else if (Array.isArray(value)) for (const v of value) escape(v, from);
+  } else if (Array.isArray(value)) for (const v of value) handOver(v, from);
   else if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
-    for (const v of Object.values(value)) escape(v, from);
+    for (const v of Object.values(value)) handOver(v, from);
   }
 }
 
@@ -101,7 +101,7 @@ export function scope<R>(fn: () => R): R {
         'scope: expected a synchronous function, got one that returns a promise; await outside the scope',
       );
     }
-    escape(result, mine);
+    handOver(result, mine);
     return result;
   } finally {
     current = mine.parent;
