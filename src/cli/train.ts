@@ -142,7 +142,7 @@ async function work(
         say(
           `step ${step}: validation loss ${validation.toFixed(4)} nats per character${best ? '' : ' (not the best)'}`,
         );
-        if (config.sampleLength > 0) say(quote(await job.sample(config.sampleLength)));
+        if (config.sampleLength > 0) say(quote(job.prompt + (await job.sample(config.sampleLength))));
       },
     });
     describe(job, config);

@@ -100,6 +100,9 @@ export interface CharLM {
   /** Validation loss of counts, in nats per character. */
   readonly unigram: number;
   readonly bigram: number;
+  /** The first words of the held-out text, which samples continue unless given others. */
+  readonly prompt: string;
+  /** What the model writes after a prompt. */
   sample(length: number, prompt?: string): Promise<string>;
   /** Loss over the whole validation part; `onBatch` hears of progress, in batches. */
   validate(onBatch?: (done: number, total: number) => void): Promise<number>;
@@ -152,6 +155,9 @@ export function prepareCharLM(
     totalSteps: config.steps,
     minFactor: 0.1,
   });
+  // Half a context, cut after a whole word.
+  const opening =
+    vocabulary.decode(validation.subarray(0, T / 2)).replace(/\S*$/, '') || vocabulary.decode([0]);
   const evaluationBatches = consecutiveWindows(validation, config.batchSize, T);
   const quick = evaluationBatches.slice(
     0,
@@ -200,8 +206,9 @@ export function prepareCharLM(
       model.train();
       return loss;
     },
-    sample: (length, prompt) =>
-      sampleText(model, vocabulary, device, { length, prompt, seed: config.seed + trainer.step }),
+    prompt,
+    sample: (length, start = prompt) =>
+      sampleText(model, vocabulary, device, { length, prompt: start, seed: config.seed + trainer.step }),
   };
 }
 
