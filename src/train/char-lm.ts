@@ -156,7 +156,7 @@ export function prepareCharLM(
     minFactor: 0.1,
   });
   // Half a context, cut after a whole word.
-  const opening =
+  const prompt =
     vocabulary.decode(validation.subarray(0, T / 2)).replace(/\S*$/, '') || vocabulary.decode([0]);
   const evaluationBatches = consecutiveWindows(validation, config.batchSize, T);
   const quick = evaluationBatches.slice(
