@@ -155,9 +155,9 @@ export function prepareCharLM(
     totalSteps: config.steps,
     minFactor: 0.1,
   });
-  // Half a context, cut after a whole word.
+  // Half a context of whole words.
   const prompt =
-    vocabulary.decode(validation.subarray(0, T / 2)).replace(/\S*$/, '') || vocabulary.decode([0]);
+    vocabulary.decode(validation.subarray(0, T / 2)).replace(/^\S*\s|\S*$/g, '') || vocabulary.decode([0]);
   const evaluationBatches = consecutiveWindows(validation, config.batchSize, T);
   const quick = evaluationBatches.slice(
     0,
