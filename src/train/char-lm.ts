@@ -63,9 +63,9 @@ export const SMALL: CharLMConfig = {
   dim: 96,
   dropout: 0,
   batchSize: 16,
-  steps: 2000,
+  steps: 1200,
   lr: 3e-3,
-  evaluateEvery: 500,
+  evaluateEvery: 300,
   sampleLength: 160,
 };
 
