@@ -2,12 +2,12 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { open } from '../src/device/open.js';
-import { listAdapters } from '../src/device/webgpu/adapter.js';
 import type { Device } from '../src/device/types.js';
+import { listAdapters } from '../src/device/webgpu/adapter.js';
 import { SMALL } from '../src/train/char-lm.js';
+import { dispatchCost } from './dispatch.js';
 import { benchOps } from './ops.js';
 import { benchStep, TINY } from './step.js';
-import { dispatchCost } from './dispatch.js';
 
 const HELP = `npm run bench -- [options]
 
@@ -75,14 +75,13 @@ async function run(device: Device, adapter: string | undefined): Promise<unknown
   }
   if (!only || only === 'step') {
     const steps = [
-      await benchStep(device, 'tiny: 1 layer, d 64, T 32, B 4, SGD', TINY, 4, 'SGD', 30),
+      await benchStep(device, 'tiny: 1 layer, d 64, T 32, B 4, SGD', TINY, 4, 'SGD'),
       await benchStep(
         device,
         'npm start: 2 layers, AdamW',
         { ...SMALL, vocabSize: 81 },
         SMALL.batchSize,
         'AdamW',
-        10,
       ),
     ];
     result.steps = steps;

@@ -7,12 +7,12 @@ import {
   gelu,
   layerNorm,
   matmul,
-  type Tensor,
-  randn,
+  noGrad,
   randint,
+  randn,
   scope,
   softmax,
-  noGrad,
+  type Tensor,
 } from '../src/index.js';
 
 export interface Row {

@@ -36,7 +36,6 @@ export async function benchStep(
   config: CharTransformerConfig,
   batch: number,
   optimizerName: 'SGD' | 'AdamW',
-  steps: number,
 ): Promise<StepReport> {
   setDefaultDevice(device);
   const model = new CharTransformer(config);
@@ -59,24 +58,30 @@ export async function benchStep(
     });
   const times: number[] = [];
   const host: number[] = [];
-  let before = device.stats();
-  let firstMs = 0;
-  const warm = Math.min(5, steps);
-  device.resetPeak();
-  for (let i = 0; i < warm + steps; i++) {
-    if (i === warm) before = device.stats();
+  const once = async (): Promise<void> => {
     const t0 = performance.now();
     const loss = step();
     const t1 = performance.now();
     await loss.item();
     loss.release();
-    const t2 = performance.now();
-    if (i === 0) firstMs = t2 - t0;
-    if (i >= warm) {
-      times.push(t2 - t0);
-      host.push(t1 - t0);
-    }
-  }
+    times.push(performance.now() - t0);
+    host.push(t1 - t0);
+  };
+  /** Steps until both are reached, but no longer than `longest` seconds beyond the third. */
+  const repeat = async (count: number, seconds: number, longest: number): Promise<void> => {
+    const start = performance.now();
+    const passed = (): number => (performance.now() - start) / 1000;
+    for (let i = 0; i < 3 || ((i < count || passed() < seconds) && passed() < longest); i++) await once();
+  };
+  device.resetPeak();
+  // Kernels compile in the first step; JavaScript engines take some hundreds of steps to compile all of ours.
+  await repeat(100, 1, 4);
+  const [firstMs] = times;
+  times.length = 0;
+  host.length = 0;
+  const before = device.stats();
+  await repeat(20, 1, 6);
+  const steps = times.length;
   const after = device.stats();
   const dispatches = (after.dispatches - before.dispatches) / steps;
   const ms = median(times);
