@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { checkpoint } from '../../src/autograd/checkpoint.js';
-import { customFunction } from '../../src/autograd/function.js';
 import { grad } from '../../src/autograd/engine.js';
+import { customFunction } from '../../src/autograd/function.js';
 import { gradcheck, gradgradcheck } from '../../src/autograd/gradcheck.js';
 import { enableGrad, isGradEnabled, noGrad } from '../../src/autograd/mode.js';
 import { defineOp } from '../../src/autograd/op.js';
+import { dropout } from '../../src/autograd/ops/dropout.js';
+import { openCPU } from '../../src/device/cpu/device.js';
 import {
   DeviceError,
   DTypeError,
@@ -13,10 +15,10 @@ import {
   ReleasedTensorError,
   ShapeError,
 } from '../../src/device/errors.js';
-import { openCPU } from '../../src/device/cpu/device.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { keep, memory, scope } from '../../src/tensor/lifetime.js';
+import { manualSeed } from '../../src/tensor/random.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 
 const leaf = (values: number[], dtype: 'float32' | 'float64' = 'float64'): Tensor =>
@@ -228,6 +230,20 @@ describe('checkpoint', () => {
       checkpoint((t: Tensor) => checkpoint((u: Tensor) => u.mul(u), t).mul(t), x);
     await gradcheck(fn, [leaf([1, 2])]);
     await gradgradcheck(fn, [leaf([1, 2])]);
+  });
+
+  it('draws the same random numbers again, and none that the rest of the program would miss', async () => {
+    const run = async (recompute: boolean): Promise<number[][]> => {
+      manualSeed(3);
+      const x = leaf(Array.from({ length: 64 }, (_, i) => i / 8));
+      const noisy = (t: Tensor): Tensor => dropout(t.mul(t), 0.5).mul(t);
+      const y = recompute ? checkpoint(noisy, x) : noisy(x);
+      y.mul(dropout(y, 0.5)).sum().backward();
+      return [await list(y), await list(x.grad), await list(dropout(x.detach(), 0.5))];
+    };
+    const plain = await run(false);
+    expect(await run(true)).toEqual(plain);
+    expect(plain[0].filter((v) => v === 0).length).toBeGreaterThan(10);
   });
 
   it('holds less memory between forward and backward', () => {
