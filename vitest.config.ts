@@ -8,6 +8,8 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // Software adapters take their time to shut down on a busy machine.
+    teardownTimeout: 60_000,
     execArgv: ['--expose-gc'],
   },
 });
