@@ -1,4 +1,5 @@
 /** Where a training loop gets its batches from, so that a resumed run gets the same ones. */
+import type { DataLoader, DataLoaderState } from '../data/data-loader.js';
 import { HostRandom } from '../data/random.js';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
@@ -11,6 +12,34 @@ export interface BatchSource<Batch> {
   /** JSON that `load` continues from. */
   state(): unknown;
   load(state: unknown): void;
+}
+
+/** A DataLoader's batches, epoch after epoch. */
+export class Epochs<Item, Batch> implements BatchSource<Batch> {
+  private epoch = 0;
+  private batches: AsyncIterator<Batch> | null = null;
+
+  constructor(private readonly loader: DataLoader<Item, Batch>) {}
+
+  async next(): Promise<Batch> {
+    for (;;) {
+      this.batches ??= this.loader.epoch(this.epoch)[Symbol.asyncIterator]();
+      const { done, value } = await this.batches.next();
+      if (!done) return value;
+      this.epoch++;
+      this.batches = null;
+    }
+  }
+
+  state(): DataLoaderState {
+    return this.loader.state();
+  }
+
+  load(state: unknown): void {
+    this.loader.load(state as DataLoaderState);
+    this.epoch = this.loader.state().epoch;
+    this.batches = null;
+  }
 }
 
 /** Token ids and, shifted by one, what follows them; both [B, T] int32. */

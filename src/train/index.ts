@@ -2,6 +2,7 @@
 export {
   type BatchSource,
   consecutiveWindows,
+  Epochs,
   RandomWindows,
   type TokenBatch,
   toTensors,
