@@ -128,7 +128,8 @@ export function addRowsHost([x, index]: readonly HostArray[], [y]: readonly Host
   const outer = product(y.shape, 0, p.dim);
   const inner = product(y.shape, p.dim + 1, y.shape.length);
   const count = numel(index.shape);
-  y.data.fill(0, 0, numel(y.shape));
+  const [X, Y] = [x.data, y.data];
+  Y.fill(0, 0, numel(y.shape));
   let at = x.offset;
   for (let o = 0; o < outer; o++) {
     for (let k = 0; k < count; k++, at += inner) {
@@ -136,7 +137,7 @@ export function addRowsHost([x, index]: readonly HostArray[], [y]: readonly Host
       if (pick < 0 || pick >= p.size) throw indexError(p.op, p.size, pick, k);
       if (pick === p.padding) continue;
       const to = (o * p.size + pick) * inner;
-      for (let c = 0; c < inner; c++) y.data[to + c] += x.data[at + c];
+      for (let c = 0; c < inner; c++) Y[to + c] += X[at + c];
     }
   }
 }
