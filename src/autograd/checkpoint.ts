@@ -16,6 +16,8 @@ class Recomputation {
   private readonly random = defaultGenerator.getState();
   private values: (Saved | null)[] | null = null;
   private count = 0;
+  /** Slots that nobody will ask for any more, by number. */
+  private readonly freed = new Set<number>();
   /** Saved slots that may still be asked for; the inputs and values go with the last. */
   private open = 0;
 
@@ -40,10 +42,9 @@ class Recomputation {
   }
 
   private slot(index: number): Saved {
-    let freed = false;
     return {
       unpack: (op: string, node: Node | null, output: number): Tensor => {
-        if (freed) {
+        if (this.freed.has(index)) {
           throw new GradError(
             `backward: the values saved by '${op}' were already freed by an earlier backward; pass { retainGraph: true } to that call`,
           );
@@ -52,8 +53,8 @@ class Recomputation {
         return this.values[index]!.unpack(op, node, output);
       },
       release: () => {
-        if (freed) return;
-        freed = true;
+        if (this.freed.has(index)) return;
+        this.freed.add(index);
         this.values?.[index]?.release();
         if (--this.open === 0) this.releaseInputs();
       },
@@ -90,6 +91,8 @@ class Recomputation {
         `checkpoint: expected the function to save ${this.count} values again in backward, got ${values.length}; it must do the same both times`,
       );
     }
+    // What a branch saved that went unused, or was freed before: nobody else would release it.
+    for (const index of this.freed) values[index].release();
     return values;
   }
 

@@ -267,6 +267,26 @@ describe('checkpoint', () => {
     expect(device.memory().liveBytes).toBeLessThanOrEqual(3 * 256);
   });
 
+  it('gives back what an unused branch saves again', () => {
+    const device = openCPU();
+    const x = tensor(new Float32Array(4096), { device, requiresGrad: true });
+    const step = (): void => {
+      scope(() => {
+        const y = checkpoint((t: Tensor) => {
+          t.mul(t).mul(t);
+          return t.mul(t);
+        }, x);
+        y.sum().backward();
+      });
+      x.grad?.release();
+      x.grad = null;
+    };
+    step();
+    const live = device.memory().liveBytes;
+    for (let i = 0; i < 5; i++) step();
+    expect(device.memory().liveBytes).toBe(live);
+  });
+
   it('notices a function that does something else the second time', () => {
     let calls = 0;
     const x = leaf([1]);
