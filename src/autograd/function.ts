@@ -1,6 +1,7 @@
 /** Operations of one's own, with a gradient of one's own. */
-import { GradError, ShapeError } from '../device/errors.js';
+
 import { isFloat } from '../device/dtype.js';
+import { GradError, ShapeError } from '../device/errors.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { mode, noGrad } from './mode.js';
@@ -94,7 +95,6 @@ export function customFunction<I extends Tensor[]>(definition: CustomFunction<I>
       return gradients;
     });
     node.outputShapes = [result.shape];
-    node.outputDType = result.dtype;
     node.saved = kept.map((t) => save(t));
     return new Tensor(
       result.storage.retain(),

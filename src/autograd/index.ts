@@ -1,9 +1,9 @@
 /** The namespace `autograd`: gradients beyond `loss.backward()`. */
 export { detectAnomaly } from './anomaly.js';
 export { checkpoint } from './checkpoint.js';
-export { backward, type BackwardOptions, grad, type GradOptions } from './engine.js';
+export { type BackwardOptions, backward, type GradOptions, grad } from './engine.js';
 export { type CustomFunction, customFunction, type FunctionContext } from './function.js';
-export { type Differentiable, gradcheck, type GradcheckOptions, gradgradcheck } from './gradcheck.js';
+export { type Differentiable, type GradcheckOptions, gradcheck, gradgradcheck } from './gradcheck.js';
 export { enableGrad, isGradEnabled, noGrad } from './mode.js';
 export {
   type BackwardContext,

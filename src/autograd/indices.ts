@@ -1,7 +1,7 @@
 /** Debug mode's check that indices are in range: the device looks for the first that is not, the next await reports it. */
 import type { Dispatch, HostArray, Kernel, KernelCall, Program } from '../device/types.js';
-import { indexError } from '../kernels/gather.js';
 import { fillDispatch } from '../kernels/fill.js';
+import { indexError } from '../kernels/gather.js';
 import { WORKGROUP, workgroups } from '../kernels/pointwise.js';
 import { unscoped } from '../tensor/lifetime.js';
 import { addCheck } from '../tensor/pending.js';

@@ -1,6 +1,7 @@
 /** Switches that say how operations are recorded. */
-import type { Saved } from './saved.js';
+
 import type { Tensor } from '../tensor/tensor.js';
+import type { Saved } from './saved.js';
 
 /** Sees every op that runs while it is installed: how anomaly detection and debug checks listen. */
 export interface OpObserver {

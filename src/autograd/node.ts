@@ -1,6 +1,5 @@
-import type { GradFn, Tensor } from '../tensor/tensor.js';
-import type { DType } from '../device/dtype.js';
 import type { Device } from '../device/types.js';
+import type { GradFn, Tensor } from '../tensor/tensor.js';
 import type { Saved } from './saved.js';
 
 export type Hook = (grad: Tensor) => Tensor | undefined | void;
@@ -28,7 +27,6 @@ export class Node implements GradFn {
   /** Saved values, by the op's own numbering. */
   saved: (Saved | null)[] = [];
   outputShapes: readonly (readonly number[])[] = [];
-  outputDType: DType = 'float32';
   hooks: Map<number, Hook[]> | null = null;
   /** Called with the finished gradient of an output: retainGrad. */
   retained: Map<number, (grad: Tensor) => void> | null = null;

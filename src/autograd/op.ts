@@ -148,7 +148,6 @@ function run<P>(def: OpDefinition<P>, inputs: readonly Tensor[], params: P): Ten
   if (temporary) for (const t of temporary) t.release();
   if (node) {
     node.outputShapes = specs.map((s) => s.shape);
-    node.outputDType = specs[0].dtype;
     const names = saveNames(def, params);
     node.saved = names.map((name) =>
       save(typeof name === 'number' ? inputs[name] : outputs[outputNumber(name)]),
@@ -224,7 +223,6 @@ export function defineViews<P>(def: ViewsDefinition<P>): (input: Tensor, params:
         : null;
     if (node) {
       node.outputShapes = layouts.map((l) => l.shape);
-      node.outputDType = dtype;
     }
     return layouts.map(
       (l, i) => new Tensor(input.storage.retain(), dtype, l.shape, l.strides, l.offset, def.name, node, i),

@@ -1,4 +1,4 @@
-import { contiguousStrides, numel } from '../tensor/shape.js';
+import { isContiguous, numel, sameShape } from '../tensor/shape.js';
 
 interface Strided {
   readonly shape: readonly number[];
@@ -16,7 +16,7 @@ export interface Collapsed {
  * one dim. The first view's order decides nothing: all views are walked in row-major order of `shape`.
  */
 export function collapse(shape: readonly number[], views: readonly Strided[]): Collapsed {
-  if (views.every((v) => v.shape === shape && isRowMajor(v))) {
+  if (views.every((v) => sameShape(v.shape, shape) && isContiguous(v.shape, v.strides))) {
     return { shape: [numel(shape)], strides: views.map(() => [1]) };
   }
   const rank = shape.length;
@@ -41,20 +41,6 @@ export function collapse(shape: readonly number[], views: readonly Strided[]): C
   }
   if (outShape.length === 0) return { shape: [1], strides: views.map(() => [0]) };
   return { shape: outShape, strides: outStrides };
-}
-
-function isRowMajor(v: Strided): boolean {
-  let step = 1;
-  for (let i = v.shape.length - 1; i >= 0; i--) {
-    if (v.strides[i] !== step && v.shape[i] !== 1) return false;
-    step *= v.shape[i];
-  }
-  return true;
-}
-
-/** A row-major view of a shape. */
-export function rowMajor(shape: readonly number[]): Strided {
-  return { shape, strides: contiguousStrides(shape) };
 }
 
 /**

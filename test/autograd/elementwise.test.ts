@@ -4,7 +4,7 @@ import '../../src/autograd/methods.js';
 import { grad } from '../../src/autograd/engine.js';
 import { gelu, sigmoid, silu, softplus, tanh } from '../../src/autograd/ops/activations.js';
 import { cos, erf, exp, expm1, log, log1p, rsqrt, sin, sqrt } from '../../src/autograd/ops/unary.js';
-import { erf as erfHost, erfc, roundHalfEven } from '../../src/kernels/special.js';
+import { erfc, erf as erfHost, roundHalfEven } from '../../src/kernels/special.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';

@@ -2,8 +2,8 @@
 import { expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { noGrad } from '../../src/autograd/mode.js';
-import { DeviceError, DTypeError, GradError, ShapeError } from '../../src/device/errors.js';
 import { openCPU } from '../../src/device/cpu/device.js';
+import { DeviceError, DTypeError, GradError, ShapeError } from '../../src/device/errors.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';

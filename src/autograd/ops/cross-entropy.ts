@@ -9,10 +9,10 @@ import {
 import { indexError } from '../../kernels/gather.js';
 import type { Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { full } from './creation.js';
 import { type BackwardContext, defineOp, type Op } from '../op.js';
 import { mul, sub } from './arithmetic.js';
 import { reshape, sum } from './broadcast.js';
+import { full } from './creation.js';
 import { softmax } from './softmax.js';
 import { select } from './views.js';
 

@@ -1,9 +1,9 @@
 /** Picking elements and rows by index, and the adjoints: sums into picked places. */
 import { DTypeError, ShapeError } from '../../device/errors.js';
 import {
+  type GatherParams,
   gatherHost,
   gatherKernel,
-  type GatherParams,
   scatterHost,
   scatterKernel,
 } from '../../kernels/gather.js';

@@ -2,6 +2,7 @@
 import { isFloat } from '../../device/dtype.js';
 import { DTypeError, ShapeError } from '../../device/errors.js';
 import type { ClassParams } from '../../kernels/cross-entropy.js';
+import { constant } from '../../tensor/factories.js';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { checkIndices } from '../indices.js';
@@ -14,7 +15,6 @@ import { bceOp, bceWithLogitsOp, huberOp } from './loss-pointwise.js';
 import { mean } from './mean.js';
 import { where } from './select.js';
 import { logSoftmax } from './softmax.js';
-import { constant } from '../../tensor/factories.js';
 import { abs, square } from './unary.js';
 import { select } from './views.js';
 

@@ -3,6 +3,7 @@ import type { DType } from '../../device/dtype.js';
 import { ShapeError } from '../../device/errors.js';
 import type { SimdModule, SimdView } from '../../device/types.js';
 import {
+  type NormRowsParams,
   normRows,
   normRowsAffineHost,
   normRowsAffineKernel,
@@ -10,7 +11,6 @@ import {
   normRowsBackwardKernel,
   normRowsHost,
   normRowsKernel,
-  type NormRowsParams,
 } from '../../kernels/norm-rows.js';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';

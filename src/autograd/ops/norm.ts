@@ -1,5 +1,5 @@
 /** Vector norms. */
-import { type LineLoop, reduce, reduceHost, type ReduceTemplate } from '../../kernels/reduce.js';
+import { type LineLoop, type ReduceTemplate, reduce, reduceHost } from '../../kernels/reduce.js';
 import { declarations, ORDER_KEYS, ROOT } from '../../kernels/wgsl.js';
 import { POW } from '../../kernels/wgsl-math.js';
 import { reducedShape } from '../../tensor/shape.js';

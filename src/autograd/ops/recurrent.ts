@@ -14,7 +14,7 @@ import { gruCell } from '../../kernels/recurrent-gru.js';
 import { lstmCell } from '../../kernels/recurrent-lstm.js';
 import type { RecurrentCell } from '../../kernels/recurrent-step.js';
 import { constant } from '../../tensor/factories.js';
-import { contiguousStrides, formatShape, sameShape, type Shape } from '../../tensor/shape.js';
+import { contiguousStrides, formatShape, type Shape, sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { grad } from '../engine.js';
 import { enableGrad, mode, noGrad } from '../mode.js';
@@ -193,7 +193,6 @@ function run(cell: RecurrentCell, reverse: boolean, inputs: Tensor[]): Tensor[] 
   if (cs) outputs.push(slotTensor(cs, last, -1, [B, H], cell.name, node, 2));
   if (node) {
     node.outputShapes = outputs.map((t) => t.shape);
-    node.outputDType = dtype;
     const saved: (Saved | null)[] = inputs.map((t) => save(t));
     saved.push(save(hs), cs ? save(cs) : null, acts ? save(acts) : null);
     node.saved = saved;

@@ -2,8 +2,8 @@
 import { type DType, isFloat } from '../../device/dtype.js';
 import { type LineLoop, reduce, reduceHost } from '../../kernels/reduce.js';
 import { prodOthersKernel } from '../../kernels/scan.js';
-import { numel, reducedShape } from '../../tensor/shape.js';
 import { constant, tensor } from '../../tensor/factories.js';
+import { numel, reducedShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
 import { add, mul, sub } from './arithmetic.js';
@@ -23,7 +23,7 @@ export { type ReduceOptions, sum } from './broadcast.js';
 export { cumsum } from './cumsum.js';
 export { amax, amin, argmax, argmin, type Extremum, max, min } from './extrema.js';
 export { mean } from './mean.js';
-export { norm, type NormOptions } from './norm.js';
+export { type NormOptions, norm } from './norm.js';
 export { logsumexp, std, type VarOptions, var_, var_ as var } from './statistics.js';
 
 /** bool counts in int32, as PyTorch counts in int64. */

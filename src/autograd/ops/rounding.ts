@@ -4,8 +4,8 @@ import { DTypeError } from '../../device/errors.js';
 import { roundHalfEven } from '../../kernels/special.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { checkDType, defineUnary } from './define.js';
 import { defineActivation } from './activation.js';
+import { checkDType, defineUnary } from './define.js';
 import { maximum, minimum } from './maximum.js';
 import { operand, zeroGradient } from './operands.js';
 

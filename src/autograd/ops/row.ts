@@ -1,3 +1,3 @@
 /** Operations along rows. */
-export { layerNorm, type LayerNormOptions, rmsNorm, type RMSNormOptions } from './norm-layers.js';
+export { type LayerNormOptions, layerNorm, type RMSNormOptions, rmsNorm } from './norm-layers.js';
 export { logSoftmax, softmax } from './softmax.js';

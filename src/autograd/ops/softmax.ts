@@ -7,12 +7,12 @@ import {
   logSoftmaxBackwardRows,
   logSoftmaxHost,
   logSoftmaxRows,
+  type SoftmaxParams,
   simdRows,
   simdRowsBackward,
   softmaxBackwardHost,
   softmaxBackwardRows,
   softmaxHost,
-  type SoftmaxParams,
   softmaxRows,
 } from '../../kernels/softmax.js';
 import { normalizeDim } from '../../tensor/shape.js';

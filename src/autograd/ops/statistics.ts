@@ -1,6 +1,6 @@
 /** Reductions that keep more than one number along the way: variance and the logarithm of a sum of exponentials. */
 import type { HostArray } from '../../device/types.js';
-import { reduce, reduceHost, type ReduceTemplate } from '../../kernels/reduce.js';
+import { type ReduceTemplate, reduce, reduceHost } from '../../kernels/reduce.js';
 import { EXP_DOWN } from '../../kernels/softmax.js';
 import { declarations, INF, IS_NAN, NAN, ROOT } from '../../kernels/wgsl.js';
 import { LOG } from '../../kernels/wgsl-math.js';
@@ -10,9 +10,9 @@ import { defineOp, type Spec } from '../op.js';
 import { mul, sub } from './arithmetic.js';
 import { expandReduced, type ReduceOptions, type ReduceParams, reduceParams } from './broadcast.js';
 import { checkDType } from './define.js';
+import { mean } from './mean.js';
 import { divOrZero } from './reduce-helpers.js';
 import { exp } from './unary.js';
-import { mean } from './mean.js';
 
 function inferFloat(op: string): (inputs: readonly Spec[], params: ReduceParams) => Spec {
   return ([x], { dims, keepdim }) => {

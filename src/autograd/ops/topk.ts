@@ -2,7 +2,7 @@
 import { ShapeError } from '../../device/errors.js';
 import type { HostArray } from '../../device/types.js';
 import { lineSpace } from '../../kernels/scan.js';
-import { topkKernel, type TopkParams } from '../../kernels/topk.js';
+import { type TopkParams, topkKernel } from '../../kernels/topk.js';
 import { formatShape, normalizeDim } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp } from '../op.js';

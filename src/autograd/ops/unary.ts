@@ -1,8 +1,9 @@
 /** Elementary functions of one tensor, element by element. */
-import { declarations, INF, IS_NAN, NAN } from '../../kernels/wgsl.js';
-import { COS, ERF, EXP, EXPM1, LOG, LOG1P, SIN } from '../../kernels/wgsl-math.js';
+
 import { simdUnary } from '../../kernels/simd.js';
 import { erf as erfHost } from '../../kernels/special.js';
+import { declarations, INF, IS_NAN, NAN } from '../../kernels/wgsl.js';
+import { COS, ERF, EXP, EXPM1, LOG, LOG1P, SIN } from '../../kernels/wgsl-math.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { add, div, mul, neg } from './arithmetic.js';
 import { defineUnary } from './define.js';
