@@ -67,6 +67,17 @@ export interface KernelTarget {
   readonly f16: boolean;
   readonly subgroups: boolean;
   readonly maxStorageBuffers: number;
+  /** The shapes that the adapter's matrix units multiply, D[M×N] += A[M×K] · B[K×N]; missing where it has none. */
+  readonly subgroupMatrix?: readonly SubgroupMatrix[];
+}
+
+/** One shape of `chromium-experimental-subgroup-matrix`: types of the factors and of the result. */
+export interface SubgroupMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 /** WGSL types of storage elements. bool is u32 (0 or 1). */
@@ -104,7 +115,7 @@ export function wgslType(dtype: DType): WgslType {
 export interface Kernel {
   /** Identifies the WGSL with all that it is specialised on: equal keys must mean equal text. */
   readonly key: string;
-  readonly bindings: readonly { readonly name: string; readonly type: WgslType | `atomic<${'u32' | 'i32'}>`; readonly access: 'read' | 'read_write' }[];
+  readonly bindings: readonly { readonly name: string; readonly type: WgslType | 'vec4<f32>' | 'vec4<f16>' | `atomic<${'u32' | 'i32'}>`; readonly access: 'read' | 'read_write' }[];
   /** Scalar parameters, in order; all four bytes wide. */
   readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' }[];
   readonly workgroupSize: number;
@@ -112,7 +123,7 @@ export interface Kernel {
   readonly declarations?: string;
   /** Statements of `main`. */
   readonly body: string;
-  readonly enables?: readonly ('f16' | 'subgroups')[];
+  readonly enables?: readonly ('f16' | 'subgroups' | 'chromium_experimental_subgroup_matrix')[];
 }
 
 /** One recorded use of a kernel. */

@@ -9,6 +9,7 @@ import type {
   KernelTarget,
   MemoryStats,
   Program,
+  SubgroupMatrix,
   View,
 } from '../types.js';
 import { type FoundAdapter, findAdapter, limitsOf } from './adapter.js';
@@ -130,6 +131,7 @@ export class WebGPUDevice implements Device {
       f16: options.f16 !== false && gpu.features.has('shader-f16'),
       subgroups: gpu.features.has('subgroups'),
       maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
+      subgroupMatrix: subgroupMatrices(found.adapter, gpu),
     };
     this.timing = options.timing ?? false;
     const faults = (this.faults = new Faults(gpu));
@@ -345,6 +347,19 @@ export class WebGPUDevice implements Device {
     if (this.closing) throw new DeviceError(`${op}: the device was closed; open a new one`);
     this.faults.assertAlive(op);
   }
+}
+
+/** The shapes that matrix units take, as plain objects: the adapter's own live only as long as its GPU object. */
+function subgroupMatrices(adapter: GPUAdapter, gpu: GPUDevice): SubgroupMatrix[] | undefined {
+  if (!gpu.features.has('chromium-experimental-subgroup-matrix')) return undefined;
+  const { subgroupMatrixConfigs } = adapter.info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrix> };
+  return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({
+    componentType,
+    resultComponentType,
+    M,
+    N,
+    K,
+  }));
 }
 
 function isHalf(view: View): boolean {
