@@ -176,6 +176,9 @@ export interface SimdModule {
     scratch: number,
   ): void;
   matmulScratchBytes(m: number, n: number, k: number): number;
+  /** One word of the memory; as the JavaScript engine has it, the unsigned one may come negative. */
+  loadU32(at: number): number;
+  loadF32(at: number): number;
   /** Pooled scratch in the module's memory, valid until the running program is done. */
   scratch(bytes: number): number;
 

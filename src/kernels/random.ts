@@ -22,7 +22,10 @@ import { numel } from '../tensor/shape.js';
 import { scalarType } from './fill.js';
 import { load, type ParamSpec, store, WORKGROUP, workgroups } from './pointwise.js';
 
-/** WGSL of `philox` and `mulHigh` in tensor/random.ts; `random_words(b)` is block b after the operation's counter. */
+/**
+ * WGSL of `philox` and `mulHigh` in tensor/random.ts; `random_words(b)` is block b of the operation. Reads the binding
+ * `state` (STATE_BINDING) and the parameters BLOCK_PARAMS.
+ */
 export const PHILOX = `
 fn mul_high(a: u32, b: u32) -> u32 {
   let a0 = a & 0xffffu;
@@ -35,9 +38,11 @@ fn mul_high(a: u32, b: u32) -> u32 {
   return a1 * b1 + (upper >> 16u) + (lower >> 16u) + (carry >> 16u);
 }
 fn random_words(block: u32) -> vec4u {
-  let low = p.counter_low + block;
-  var c = vec4u(low, p.counter_high + select(0u, 1u, low < block), 0u, 0u);
-  var k = vec2u(p.seed_low, p.seed_high);
+  let start = state[2] + p.block_low;
+  let low = start + block;
+  let carry = select(0u, 1u, start < p.block_low) + select(0u, 1u, low < block);
+  var c = vec4u(low, state[3] + p.block_high + carry, 0u, 0u);
+  var k = vec2u(state[0], state[1]);
   for (var round = 0u; round < 10u; round++) {
     c = vec4u(
       mul_high(0xcd9e8d57u, c.z) ^ c.y ^ k.x, 0xcd9e8d57u * c.z,
@@ -47,17 +52,36 @@ fn random_words(block: u32) -> vec4u {
   return c;
 }`;
 
+/** Where an operation's numbers begin, in blocks of four words behind the counter of its state. */
+export interface BlockParams {
+  readonly block: number;
+}
+
+/** The state that `random_words` reads: see `Draw` in tensor/random.ts. */
+export const STATE_BINDING = { name: 'state', type: 'u32', access: 'read' } as const;
+
 /** The parameters that `random_words` reads. */
-export const RANDOM_PARAMS: readonly ParamSpec[] = [
-  { name: 'seed_low', type: 'u32' },
-  { name: 'seed_high', type: 'u32' },
-  { name: 'counter_low', type: 'u32' },
-  { name: 'counter_high', type: 'u32' },
+export const BLOCK_PARAMS: readonly ParamSpec[] = [
+  { name: 'block_low', type: 'u32' },
+  { name: 'block_high', type: 'u32' },
 ];
 
-/** Values of RANDOM_PARAMS. */
-export function randomValues({ seed, counter }: RandomState): number[] {
-  return [seed >>> 0, Math.floor(seed / 2 ** 32), counter >>> 0, Math.floor(counter / 2 ** 32)];
+/** Values of BLOCK_PARAMS. */
+export function blockValues({ block }: BlockParams): number[] {
+  return [block >>> 0, Math.floor(block / 2 ** 32)];
+}
+
+/** Seed and counter of an operation on the host. */
+export function randomState({ data, offset }: HostArray, { block }: BlockParams): RandomState {
+  const word = (i: number): number => data[offset + i];
+  return { seed: word(0) + word(1) * 2 ** 32, counter: word(2) + word(3) * 2 ** 32 + block };
+}
+
+/** The same as four words, the low one of each first, for WebAssembly. */
+function stateWords(module: SimdModule, { pointer }: SimdView, { block }: BlockParams): number[] {
+  const word = (i: number): number => module.loadU32(pointer + 4 * i) >>> 0;
+  const counter = word(2) + word(3) * 2 ** 32 + block;
+  return [word(0), word(1), counter >>> 0, Math.floor(counter / 2 ** 32)];
 }
 
 /**
@@ -101,11 +125,12 @@ interface DrawTemplate<P> {
   readonly numbers: (params: P) => readonly number[];
 }
 
-/** A kernel function for a template; contiguous input of the output's shape, or none. */
-function draws<P extends RandomState>(t: DrawTemplate<P>): (call: KernelCall<P>) => Dispatch[] {
+/** A kernel function for a template; inputs [state], or [x, state] with x contiguous and of the output's shape. */
+function draws<P extends BlockParams>(t: DrawTemplate<P>): (call: KernelCall<P>) => Dispatch[] {
   const cache = new Map<string, Kernel>();
   return ({ inputs, outputs: [y], params }) => {
-    const [x] = inputs;
+    const state = inputs[inputs.length - 1];
+    const x = inputs.length > 1 ? inputs[0] : null;
     const type = wgslType(y.dtype);
     const n = numel(y.shape);
     const key = `${t.name}:${type}`;
@@ -120,11 +145,12 @@ function draws<P extends RandomState>(t: DrawTemplate<P>): (call: KernelCall<P>)
         key,
         bindings: [
           ...(x ? [{ name: 'x', type, access: 'read' as const }] : []),
+          STATE_BINDING,
           { name: 'y', type, access: 'read_write' },
         ],
         params: [
           { name: 'n', type: 'u32' },
-          ...RANDOM_PARAMS,
+          ...BLOCK_PARAMS,
           { name: 'y_offset', type: 'u32' },
           ...(x ? [{ name: 'x_offset', type: 'u32' as const }] : []),
           ...t.params(scalar),
@@ -143,8 +169,8 @@ ${[0, 1, 2, 3].map(one).join('\n')}`,
     return [
       {
         kernel,
-        buffers: [...(x ? [x.buffer] : []), y.buffer],
-        params: [n, ...randomValues(params), y.offset, ...(x ? [x.offset] : []), ...t.numbers(params)],
+        buffers: [...(x ? [x.buffer] : []), state.buffer, y.buffer],
+        params: [n, ...blockValues(params), y.offset, ...(x ? [x.offset] : []), ...t.numbers(params)],
         workgroups: workgroups(Math.ceil(n / 4)),
       },
     ];
@@ -155,7 +181,7 @@ const words = new Uint32Array(4);
 /** 2⁻²⁴: uniform numbers have as many bits as float32 has. */
 const UNIT = 2 ** -24;
 
-export interface UniformParams extends RandomState {
+export interface UniformParams extends BlockParams {
   readonly low: number;
   readonly high: number;
   /** Random bits per number: 24, or 11 for float16, which would round more of them up to `high`. */
@@ -165,7 +191,9 @@ export interface UniformParams extends RandomState {
 /** low + (high − low)·u, u uniform in [0, 1). */
 export const uniformProgram: Program<UniformParams> = {
   name: 'rand',
-  host(_: readonly HostArray[], [y]: readonly HostArray[], { seed, counter, low, high, bits }) {
+  host([state], [y], params) {
+    const { low, high, bits } = params;
+    const { seed, counter } = randomState(state, params);
     const n = numel(y.shape);
     const span = high - low;
     const unit = 2 ** -bits;
@@ -176,9 +204,10 @@ export const uniformProgram: Program<UniformParams> = {
         y.data[y.offset + i + j] = low + span * ((words[j] >>> (32 - bits)) * unit);
     }
   },
-  simd(module, _, [y], params) {
+  simdIntegers: true,
+  simd(module, [state], [y], params) {
     const { low, high, bits } = params;
-    const [s0, s1, c0, c1] = randomValues(params);
+    const [s0, s1, c0, c1] = stateWords(module, state, params);
     module.uniform(numel(y.shape), y.pointer, s0, s1, c0, c1, low, high - low, 32 - bits, 2 ** -bits);
     return true;
   },
@@ -195,7 +224,7 @@ export const uniformProgram: Program<UniformParams> = {
   }),
 };
 
-export interface NormalParams extends RandomState {
+export interface NormalParams extends BlockParams {
   readonly mean: number;
   readonly std: number;
 }
@@ -203,7 +232,9 @@ export interface NormalParams extends RandomState {
 /** mean + std·z by Box and Muller: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂), u₁ in (0, 1]. */
 export const normalProgram: Program<NormalParams> = {
   name: 'randn',
-  host(_: readonly HostArray[], [y]: readonly HostArray[], { seed, counter, mean, std }) {
+  host([state], [y], params) {
+    const { mean, std } = params;
+    const { seed, counter } = randomState(state, params);
     const n = numel(y.shape);
     const at = y.offset;
     for (let i = 0; i < n; i += 2) {
@@ -228,7 +259,7 @@ export const normalProgram: Program<NormalParams> = {
   }),
 };
 
-export interface IntegerParams extends RandomState {
+export interface IntegerParams extends BlockParams {
   readonly low: number;
   /** high − low, below 2³². */
   readonly range: number;
@@ -237,7 +268,9 @@ export interface IntegerParams extends RandomState {
 /** low + ⌊word·range / 2³²⌋: off from uniform by at most range / 2³². */
 export const integerProgram: Program<IntegerParams> = {
   name: 'randint',
-  host(_: readonly HostArray[], [y]: readonly HostArray[], { seed, counter, low, range }) {
+  host([state], [y], params) {
+    const { low, range } = params;
+    const { seed, counter } = randomState(state, params);
     const n = numel(y.shape);
     for (let i = 0; i < n; i++) {
       if (i % 4 === 0) philox(counter + i / 4, seed, words);
@@ -260,16 +293,17 @@ export function threshold(p: number): number {
   return Math.round(p * 2 ** 24);
 }
 
-export interface ChanceParams extends RandomState {
+export interface ChanceParams extends BlockParams {
   readonly p: number;
 }
 
 /** 1 with probability p, else 0. */
 export const chanceProgram: Program<ChanceParams> = {
   name: 'bernoulli',
-  host(_: readonly HostArray[], [y]: readonly HostArray[], { seed, counter, p }) {
+  host([state], [y], params) {
+    const { seed, counter } = randomState(state, params);
     const n = numel(y.shape);
-    const below = threshold(p);
+    const below = threshold(params.p);
     for (let i = 0; i < n; i++) {
       if (i % 4 === 0) philox(counter + i / 4, seed, words);
       y.data[y.offset + i] = words[i % 4] >>> 8 < below ? 1 : 0;
@@ -284,23 +318,28 @@ export const chanceProgram: Program<ChanceParams> = {
 };
 
 /** Host side of bernoulli: 1 where a uniform number lies below the input. */
-export function bernoulliHost([x]: readonly HostArray[], [y]: readonly HostArray[], s: RandomState): void {
+export function bernoulliHost(
+  [x, state]: readonly HostArray[],
+  [y]: readonly HostArray[],
+  params: BlockParams,
+): void {
+  const { seed, counter } = randomState(state, params);
   const n = numel(y.shape);
   for (let i = 0; i < n; i++) {
-    if (i % 4 === 0) philox(s.counter + i / 4, s.seed, words);
+    if (i % 4 === 0) philox(counter + i / 4, seed, words);
     y.data[i] = (words[i % 4] >>> 8) * UNIT < x.data[x.offset + i] ? 1 : 0;
   }
 }
 
 /** u < x with NaN counted as 0. */
-export const bernoulliKernel = draws<RandomState>({
+export const bernoulliKernel = draws<BlockParams>({
   name: 'bernoulli',
   params: () => [],
   wgsl: () => 'select(0.0, 1.0, bitcast<u32>(@) < 0x7fc00000u && f32($ >> 8u) * 5.9604644775390625e-8 < @)',
   numbers: () => [],
 });
 
-export interface DropoutParams extends RandomState {
+export interface DropoutParams extends BlockParams {
   readonly p: number;
 }
 
@@ -310,12 +349,17 @@ function scaleOf(p: number): number {
 }
 
 /** Host side of dropout. */
-export function dropoutHost([x]: readonly HostArray[], [y]: readonly HostArray[], s: DropoutParams): void {
+export function dropoutHost(
+  [x, state]: readonly HostArray[],
+  [y]: readonly HostArray[],
+  params: DropoutParams,
+): void {
+  const { seed, counter } = randomState(state, params);
   const n = numel(y.shape);
-  const below = threshold(s.p);
-  const scale = scaleOf(s.p);
+  const below = threshold(params.p);
+  const scale = scaleOf(params.p);
   for (let i = 0; i < n; i += 4) {
-    philox(s.counter + i / 4, s.seed, words);
+    philox(counter + i / 4, seed, words);
     const end = Math.min(4, n - i);
     for (let j = 0; j < end; j++)
       y.data[i + j] = words[j] >>> 8 < below ? 0 : x.data[x.offset + i + j] * scale;
@@ -325,11 +369,11 @@ export function dropoutHost([x]: readonly HostArray[], [y]: readonly HostArray[]
 /** WebAssembly side of dropout. */
 export function dropoutSimd(
   module: SimdModule,
-  [x]: readonly SimdView[],
+  [x, state]: readonly SimdView[],
   [y]: readonly SimdView[],
   params: DropoutParams,
 ): boolean {
-  const [s0, s1, c0, c1] = randomValues(params);
+  const [s0, s1, c0, c1] = stateWords(module, state, params);
   const { p } = params;
   module.dropout(numel(x.shape), x.pointer, y.pointer, s0, s1, c0, c1, threshold(p), scaleOf(p));
   return true;

@@ -19,9 +19,17 @@ import {
 import { philox, type RandomState } from '../tensor/random.js';
 import { numel } from '../tensor/shape.js';
 import { load, WORKGROUP, workgroups } from './pointwise.js';
-import { NORMAL, PHILOX, RANDOM_PARAMS, randomValues } from './random.js';
+import {
+  BLOCK_PARAMS,
+  type BlockParams,
+  blockValues,
+  NORMAL,
+  PHILOX,
+  randomState,
+  STATE_BINDING,
+} from './random.js';
 
-export interface MultinomialParams extends RandomState {
+export interface MultinomialParams extends BlockParams {
   readonly draws: number;
   readonly replacement: boolean;
 }
@@ -36,10 +44,11 @@ function word({ seed, counter }: RandomState, i: number): number {
 
 /** Host side; x is [rows, k]. @throws DataError for rows that are no distribution */
 export function multinomialHost(
-  [x]: readonly HostArray[],
+  [x, state]: readonly HostArray[],
   [y]: readonly HostArray[],
-  s: MultinomialParams,
+  params: MultinomialParams,
 ): void {
+  const s = { ...params, ...randomState(state, params) };
   const k = x.shape[x.shape.length - 1];
   const rows = numel(x.shape) / Math.max(k, 1);
   const keys = new Float32Array(k);
@@ -111,7 +120,7 @@ function invert(
   total: number,
   y: HostArray['data'],
   to: number,
-  s: MultinomialParams,
+  s: MultinomialParams & RandomState,
 ): void {
   for (let d = 0; d < s.draws; d++) {
     const goal = (word(s, to + d) >>> 8) * 2 ** -24 * total;
@@ -137,7 +146,7 @@ const PARAMS: Kernel['params'] = [
   { name: 'k', type: 'u32' },
   { name: 'draws', type: 'u32' },
   { name: 'offset', type: 'u32' },
-  ...RANDOM_PARAMS,
+  ...BLOCK_PARAMS,
 ];
 
 function cached(key: string, make: () => Omit<Kernel, 'key'>): Kernel {
@@ -151,6 +160,7 @@ function inversionKernel(type: WgslType, size: number): Kernel {
   return cached(`multinomial:inversion:${type}:${size}`, () => ({
     bindings: [
       { name: 'x', type, access: 'read' },
+      STATE_BINDING,
       { name: 'y', type: 'i32', access: 'read_write' },
     ],
     params: PARAMS,
@@ -191,6 +201,7 @@ function raceKernel(type: WgslType): Kernel {
   return cached(`multinomial:race:${type}`, () => ({
     bindings: [
       { name: 'x', type, access: 'read' },
+      STATE_BINDING,
       { name: 'keys', type: 'f32', access: 'read_write' },
     ],
     params: PARAMS,
@@ -244,7 +255,7 @@ for (var d = 0u; d < p.draws; d++) {
 
 /** Draws from the rows of x, contiguous. */
 export function multinomialKernel({
-  inputs: [x],
+  inputs: [x, state],
   outputs: [y],
   params,
   target,
@@ -254,12 +265,12 @@ export function multinomialKernel({
   const rows = params.draws === 0 ? 0 : numel(y.shape) / params.draws;
   const type = wgslType(x.dtype);
   const size = target.kind === 'software' ? 64 : 256;
-  const values = [rows, k, params.draws, x.offset, ...randomValues(params)];
+  const values = [rows, k, params.draws, x.offset, ...blockValues(params)];
   if (params.replacement) {
     return [
       {
         kernel: inversionKernel(type, size),
-        buffers: [x.buffer, y.buffer],
+        buffers: [x.buffer, state.buffer, y.buffer],
         params: values,
         workgroups: rows,
       },
@@ -268,7 +279,12 @@ export function multinomialKernel({
   if (rows === 0) return [];
   const keys = scratch(rows * k * 4);
   return [
-    { kernel: raceKernel(type), buffers: [x.buffer, keys], params: values, workgroups: workgroups(rows * k) },
+    {
+      kernel: raceKernel(type),
+      buffers: [x.buffer, state.buffer, keys],
+      params: values,
+      workgroups: workgroups(rows * k),
+    },
     { kernel: winnersKernel(size), buffers: [keys, y.buffer], params: values.slice(0, 3), workgroups: rows },
   ];
 }

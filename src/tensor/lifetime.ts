@@ -3,8 +3,9 @@
  *
  * A scope gives every tensor made inside back to the pool at its end, except what it returns and what keep() names.
  */
-import type { GradFn, Tensor } from './tensor.js';
+import { untracked } from './capturing.js';
 import type { Storage } from './storage.js';
+import type { GradFn, Tensor } from './tensor.js';
 
 interface Record_ {
   readonly op: string;
@@ -114,12 +115,12 @@ export function isMine(t: Tensor): boolean {
   return current !== null && t.owner === current;
 }
 
-/** Runs `fn` outside every scope: what it makes is kept. */
+/** Runs `fn` outside every scope: what it makes is kept. A capture under way does not repeat it. */
 export function unscoped<R>(fn: () => R): R {
   const saved = current;
   current = null;
   try {
-    return fn();
+    return untracked(fn);
   } finally {
     current = saved;
   }

@@ -1,3 +1,9 @@
+import type { Device } from '../device/types.js';
+import { capturing } from './capturing.js';
+import { fromHost } from './factories.js';
+import { unscoped } from './lifetime.js';
+import type { Tensor } from './tensor.js';
+
 /**
  * The state behind every random operation: a 64-bit seed and a counter. Philox 4×32-10 turns (seed, counter + i) into
  * the i-th group of four random words, the same on every device, so that a mask can be made again in recomputation.
@@ -9,9 +15,20 @@ export interface RandomState {
   readonly counter: number;
 }
 
+/** What an operation draws from: a state on its device, and the first block of numbers behind the state's counter. */
+export interface Draw {
+  /** uint32 [4]: seed and counter, the low word of each first. */
+  readonly state: Tensor;
+  readonly block: number;
+}
+
 export class Generator {
   private seed = 0;
   private counter = 0;
+  /** Seed and counter 0 on each device. */
+  private states = new WeakMap<Device, Tensor>();
+  /** The state that operations of the capture under way draw from, and the counter that it holds. */
+  private captured: { readonly state: Tensor; readonly start: number } | null = null;
 
   constructor(seed = 0) {
     this.manualSeed(seed);
@@ -22,6 +39,9 @@ export class Generator {
     if (!Number.isSafeInteger(seed) || seed < 0) {
       throw new RangeError(`manualSeed: expected an integer in [0, 2^53), got ${seed}`);
     }
+    if (capturing.current) throw capturing.current.refuse('seeded a generator');
+    // Tensors already drawn from keep the old state: backward makes their masks again from it.
+    if (seed !== this.seed) this.states = new WeakMap();
     this.seed = seed;
     this.counter = 0;
     return this;
@@ -34,14 +54,51 @@ export class Generator {
     return state;
   }
 
+  /** `draw` for an operation on a device. In a capture the state is one that every replay moves on. */
+  drawOn(device: Device, count: number): Draw {
+    const capture = capturing.current;
+    if (capture && !this.captured) this.beginCapture(device);
+    const { counter } = this.draw(count);
+    if (this.captured) return { state: this.captured.state, block: counter - this.captured.start };
+    let state = this.states.get(device);
+    if (!state) this.states.set(device, (state = stateTensor(device, this.seed, 0)));
+    return { state, block: counter };
+  }
+
+  private beginCapture(device: Device): void {
+    const capture = capturing.current!;
+    const start = this.counter;
+    const state = stateTensor(device, this.seed, start);
+    let drawn = 0;
+    this.captured = { state, start };
+    capture.atEnd(() => {
+      drawn = this.counter - start;
+      this.captured = null;
+    });
+    capture.beforeReplay(() => {
+      device.write(state.buffer, stateWords(this.seed, this.counter));
+      this.counter += drawn;
+    });
+  }
+
   getState(): RandomState {
     return { seed: this.seed, counter: this.counter };
   }
 
   setState(state: RandomState): void {
+    if (state.seed !== this.seed) this.states = new WeakMap();
     this.seed = state.seed;
     this.counter = state.counter;
   }
+}
+
+function stateWords(seed: number, counter: number): Uint32Array {
+  return Uint32Array.of(seed >>> 0, Math.floor(seed / 2 ** 32), counter >>> 0, Math.floor(counter / 2 ** 32));
+}
+
+function stateTensor(device: Device, seed: number, counter: number): Tensor {
+  const options = { dtype: 'uint32', device } as const;
+  return unscoped(() => fromHost(stateWords(seed, counter), [4], options, 'randomState'));
 }
 
 /** The generator that operations use unless given another. */

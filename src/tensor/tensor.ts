@@ -1,4 +1,4 @@
-import { type DType, isFloat, ITEM_SIZE } from '../device/dtype.js';
+import { type DType, ITEM_SIZE, isFloat } from '../device/dtype.js';
 import { DTypeError, GradError, ReleasedTensorError, ShapeError } from '../device/errors.js';
 import type { Device, DeviceBuffer, View } from '../device/types.js';
 import { decode } from './host.js';

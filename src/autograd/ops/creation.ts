@@ -9,7 +9,7 @@ import { checkShape, type Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 
 /**
- * @internal Runs a program without inputs into a new tensor.
+ * @internal Runs a program into a new tensor, without inputs but those given.
  * @throws DTypeError for a dtype that the device has not
  */
 export function create<P>(
@@ -19,6 +19,7 @@ export function create<P>(
   params: P,
   options: TensorOptions,
   dtype: DType = 'float32',
+  inputs: readonly Tensor[] = [],
 ): Tensor {
   const device = options.device ?? defaultDevice();
   const type = options.dtype ?? dtype;
@@ -29,7 +30,7 @@ export function create<P>(
     );
   }
   const t = Tensor.allocate(device, type, [...shape], op);
-  device.execute(program, [], [t], params);
+  device.execute(program, inputs, [t], params);
   return options.requiresGrad ? t.requiresGrad_() : t;
 }
 

@@ -6,7 +6,7 @@ import { defineOp, type Op } from '../op.js';
 import { checkDType } from './define.js';
 import { checkProbability } from './random.js';
 
-const dropoutOp: Op<[Tensor], DropoutParams> = defineOp<[Tensor], DropoutParams>({
+const dropoutOp: Op<[Tensor, Tensor], DropoutParams> = defineOp<[Tensor, Tensor], DropoutParams>({
   name: 'dropout',
   infer([x]) {
     checkDType('dropout', x.dtype, 'float');
@@ -15,7 +15,10 @@ const dropoutOp: Op<[Tensor], DropoutParams> = defineOp<[Tensor], DropoutParams>
   host: dropoutHost,
   kernel: dropoutKernel,
   simd: dropoutSimd,
-  backward: ({ gradOutput: g, params }) => [dropoutOp([g], params)],
+  simdIntegers: true,
+  mixedDTypes: true,
+  saves: [1],
+  backward: ({ gradOutput: g, input, params }) => [dropoutOp([g, input(1)], params)],
 });
 
 /**
@@ -34,5 +37,6 @@ export function dropout(
 ): Tensor {
   checkProbability('dropout', p);
   if (!training || p === 0) return x;
-  return dropoutOp([x], { ...(options.generator ?? defaultGenerator).draw(x.numel), p });
+  const { state, block } = (options.generator ?? defaultGenerator).drawOn(x.device, x.numel);
+  return dropoutOp([x, state], { block, p });
 }

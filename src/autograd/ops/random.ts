@@ -1,9 +1,10 @@
 /** Random tensors. Seed and counter decide every number: the same on every device (normal numbers up to rounding). */
 import { type DType, isFloat } from '../../device/dtype.js';
 import { DataError, DTypeError, GradError, ShapeError } from '../../device/errors.js';
-import type { Program } from '../../device/types.js';
+import type { Device, Program } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
 import {
+  type BlockParams,
   bernoulliHost,
   bernoulliKernel,
   chanceProgram,
@@ -12,8 +13,10 @@ import {
   uniformProgram,
 } from '../../kernels/random.js';
 import { type MultinomialParams, multinomialHost, multinomialKernel } from '../../kernels/sample.js';
+import { capturing } from '../../tensor/capturing.js';
+import { defaultDevice } from '../../tensor/default-device.js';
 import { fromHost, type TensorOptions } from '../../tensor/factories.js';
-import { defaultGenerator, type Generator, mulHigh, philox, type RandomState } from '../../tensor/random.js';
+import { type Draw, defaultGenerator, type Generator, mulHigh, philox } from '../../tensor/random.js';
 import { formatShape, numel, type Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { mode } from '../mode.js';
@@ -26,8 +29,21 @@ export interface RandomOptions extends TensorOptions {
   generator?: Generator;
 }
 
-function draw(options: { generator?: Generator }, count: number): RandomState {
-  return (options.generator ?? defaultGenerator).draw(count);
+function drawOn(device: Device, options: { generator?: Generator }, count: number): Draw {
+  return (options.generator ?? defaultGenerator).drawOn(device, count);
+}
+
+/** A new tensor of what a program draws. */
+function drawn<P>(
+  op: string,
+  shape: Shape,
+  program: Program<P & BlockParams>,
+  params: P,
+  options: RandomOptions,
+  dtype?: DType,
+): Tensor {
+  const { state, block } = drawOn(options.device ?? defaultDevice(), options, numel(shape));
+  return create(op, shape, program, { ...params, block }, options, dtype, [state]);
 }
 
 function checkFloat(op: string, dtype: DType = 'float32'): void {
@@ -41,14 +57,13 @@ function bitsOf(dtype: DType | undefined): number {
 /** Uniform numbers in [0, 1), multiples of 2⁻²⁴ (2⁻¹¹ in float16). @source torch.rand */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   checkFloat('rand', options.dtype);
-  const params = { ...draw(options, numel(shape)), low: 0, high: 1, bits: bitsOf(options.dtype) };
-  return create('rand', shape, uniformProgram, params, options);
+  return drawn('rand', shape, uniformProgram, { low: 0, high: 1, bits: bitsOf(options.dtype) }, options);
 }
 
 /** Normal numbers of mean 0 and variance 1. @source torch.randn; Box and Muller (1958) */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   checkFloat('randn', options.dtype);
-  return create('randn', shape, normalProgram, { ...draw(options, numel(shape)), mean: 0, std: 1 }, options);
+  return drawn('randn', shape, normalProgram, { mean: 0, std: 1 }, options);
 }
 
 /** `rand` with the shape, dtype and device of `x`. @source torch.rand_like */
@@ -81,20 +96,14 @@ export function randint(low: number, high: number, shape: Shape, options: Random
   if (dtype === 'bool' || low < least || high > most) {
     throw new DTypeError(`randint: expected a dtype that holds [${low}, ${high}), got ${dtype}`);
   }
-  return create(
-    'randint',
-    shape,
-    integerProgram,
-    { ...draw(options, numel(shape)), low, range },
-    options,
-    'int32',
-  );
+  return drawn('randint', shape, integerProgram, { low, range }, options, 'int32');
 }
 
 /** The integers 0 … n − 1 in random order, int32 by default. @source torch.randperm; Fisher and Yates (1938) */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
   if (!Number.isInteger(n) || n < 0) throw new ShapeError(`randperm: expected a size of 0 or more, got ${n}`);
-  const { seed, counter } = draw(options, n);
+  if (capturing.current) throw capturing.current.refuse('randperm shuffled');
+  const { seed, counter } = (options.generator ?? defaultGenerator).draw(n);
   const order = Int32Array.from({ length: n }, (_, i) => i);
   const words = new Uint32Array(4);
   for (let i = n - 1, w = 0; i > 0; i--, w++) {
@@ -105,8 +114,9 @@ export function randperm(n: number, options: RandomOptions = {}): Tensor {
   return fromHost(order, [n], { ...options, dtype: options.dtype ?? 'int32' }, 'randperm');
 }
 
-const bernoulliOp = defineOp<[Tensor], RandomState>({
+const bernoulliOp = defineOp<[Tensor, Tensor], BlockParams>({
   name: 'bernoulli',
+  mixedDTypes: true,
   infer([p]) {
     checkDType('bernoulli', p.dtype, 'float');
     return { shape: p.shape, dtype: p.dtype };
@@ -134,14 +144,17 @@ export function bernoulli(
   shape: Shape | Pick<RandomOptions, 'generator'> = {},
   options: RandomOptions = {},
 ): Tensor {
-  if (p instanceof Tensor) return bernoulliOp([p], draw(shape as RandomOptions, p.numel));
+  if (p instanceof Tensor) {
+    const { state, block } = drawOn(p.device, shape as RandomOptions, p.numel);
+    return bernoulliOp([p, state], { block });
+  }
   checkProbability('bernoulli', p);
-  const size = shape as Shape;
-  return create('bernoulli', size, chanceProgram, { ...draw(options, numel(size)), p }, options);
+  return drawn('bernoulli', shape as Shape, chanceProgram, { p }, options);
 }
 
-const multinomialOp = defineOp<[Tensor], MultinomialParams>({
+const multinomialOp = defineOp<[Tensor, Tensor], MultinomialParams>({
   name: 'multinomial',
+  mixedDTypes: true,
   infer([probs], { draws, replacement }) {
     checkDType('multinomial', probs.dtype, 'float');
     const k = probs.shape[probs.shape.length - 1] ?? 0;
@@ -178,20 +191,29 @@ export function multinomial(
 ): Tensor {
   const { replacement = false } = options;
   const count = replacement ? (probs.numel / Math.max(probs.shape.at(-1) ?? 1, 1)) * numSamples : probs.numel;
-  return multinomialOp([probs], { ...draw(options, count), draws: numSamples, replacement });
+  const { state, block } = drawOn(probs.device, options, count);
+  return multinomialOp([probs, state], { block, draws: numSamples, replacement });
 }
 
 /** Overwrites `x` with what a program draws. */
-function inPlace<P>(op: string, x: Tensor, program: Program<P>, params: P): Tensor {
+function inPlace<P>(
+  op: string,
+  x: Tensor,
+  program: Program<P & BlockParams>,
+  params: P,
+  options: { generator?: Generator },
+): Tensor {
   checkFloat(op, x.dtype);
   if (x.requiresGrad && mode.gradEnabled) {
     throw new GradError(
       `${op}: expected no change in place of a tensor that requires a gradient; use noGrad(() => …)`,
     );
   }
-  if (x.isContiguous) executeInPlace(program, [], [x], params);
-  else {
-    const values = create(op, x.shape, program, params, { dtype: x.dtype, device: x.device });
+  if (x.isContiguous) {
+    const { state, block } = drawOn(x.device, options, x.numel);
+    executeInPlace(program, [state], [x], { ...params, block });
+  } else {
+    const values = drawn(op, x.shape, program, params, { ...options, dtype: x.dtype, device: x.device });
     executeInPlace(copyProgram, [values], [x], null);
     values.release();
   }
@@ -205,12 +227,7 @@ export function uniform_(
   high = 1,
   options: Pick<RandomOptions, 'generator'> = {},
 ): Tensor {
-  return inPlace('uniform_', x, uniformProgram, {
-    ...draw(options, x.numel),
-    low,
-    high,
-    bits: bitsOf(x.dtype),
-  });
+  return inPlace('uniform_', x, uniformProgram, { low, high, bits: bitsOf(x.dtype) }, options);
 }
 
 /** Overwrites `x` with normal numbers. @source torch.Tensor.normal_ */
@@ -220,5 +237,5 @@ export function normal_(
   std = 1,
   options: Pick<RandomOptions, 'generator'> = {},
 ): Tensor {
-  return inPlace('normal_', x, normalProgram, { ...draw(options, x.numel), mean, std });
+  return inPlace('normal_', x, normalProgram, { mean, std }, options);
 }

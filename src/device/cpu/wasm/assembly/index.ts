@@ -12,3 +12,4 @@ export {
 export { adamw } from './optim';
 export { dropout, uniform } from './random';
 export { crossEntropy, crossEntropyBackward } from './cross-entropy';
+export { loadU32, loadF32 } from './memory';
