@@ -1,8 +1,6 @@
 /** Adam, and AdamW with its decoupled weight decay. */
-import { executeInPlace } from '../autograd/op.js';
-import type { Program } from '../device/types.js';
-import { multiTensorUpdate, type PairOffsets } from '../kernels/multi-tensor.js';
-import { type Batch, checkRange, Optimizer, type ParamGroup, type Params } from './optimizer.js';
+import { type MultiTensorUpdate, multiTensorUpdate } from '../kernels/multi-tensor.js';
+import { checkRange, Optimizer, type ParamGroup, type Params, type Rule } from './optimizer.js';
 
 export interface AdamOptions {
   /** Learning rate; default 1e-3. */
@@ -15,57 +13,74 @@ export interface AdamOptions {
   weightDecay: number;
 }
 
-interface Update extends PairOffsets {
+interface Update {
   readonly beta1: number;
   readonly beta2: number;
   readonly eps: number;
-  /** γ / (1 − β₁ᵗ) */
-  readonly stepSize: number;
-  /** 1 / √(1 − β₂ᵗ) */
-  readonly root: number;
-  /** L2 penalty (Adam). */
-  readonly penalty: number;
-  /** 1 − γλ (AdamW). */
-  readonly shrink: number;
+  readonly weightDecay: number;
 }
 
-const PARAMS = ['beta1', 'fresh1', 'beta2', 'fresh2', 'eps', 'step_size', 'root', 'decay'] as const;
+const PARAMS = ['beta1', 'fresh1', 'beta2', 'fresh2', 'eps', 'penalty'] as const;
+
+/** ln β, and instead of −∞ a number whose exponential is 0 in any precision. */
+function logOf(beta: number): number {
+  return Math.max(Math.log(beta), -1e4);
+}
 
 /** The update of both; they differ in where weight decay enters. */
-function adamProgram(name: string, decoupled: boolean): Program<Update> {
+function adamUpdate(name: string, decoupled: boolean): MultiTensorUpdate<Update> {
   return multiTensorUpdate<Update>({
     name,
     states: 2,
+    rates: {
+      // γ / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ), 1 − γλ
+      host: (t, lr, { beta1, beta2, weightDecay }) => [
+        lr / -Math.expm1(t * logOf(beta1)),
+        1 / Math.sqrt(-Math.expm1(t * logOf(beta2))),
+        decoupled ? 1 - lr * weightDecay : 1,
+      ],
+      // 1 − eˣ for x ≤ 0 without cancellation: β₂ᵗ is near 1 for hundreds of steps.
+      declarations: `fn one_minus_exp(x: f32) -> f32 {
+  if (x < -0.5) { return 1.0 - exp(x); }
+  return -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0 * (1.0 + x / 8.0)))))));
+}`,
+      wgsl: `r0 = lr / one_minus_exp(t * p.log1);
+r1 = 1.0 / sqrt(one_minus_exp(t * p.log2));
+r2 = 1.0 - lr * p.decay;`,
+      params: ['log1', 'log2', 'decay'].map((param) => ({ name: param, type: 'f32' })),
+      values: ({ beta1, beta2, weightDecay }) => [logOf(beta1), logOf(beta2), decoupled ? weightDecay : 0],
+    },
     params: PARAMS.map((param) => ({ name: param, type: 'f32' })),
-    values: (u) => [
-      u.beta1,
-      1 - u.beta1,
-      u.beta2,
-      1 - u.beta2,
-      u.eps,
-      u.stepSize,
-      u.root,
-      decoupled ? u.shrink : u.penalty,
+    values: ({ beta1, beta2, eps, weightDecay }) => [
+      beta1,
+      1 - beta1,
+      beta2,
+      1 - beta2,
+      eps,
+      decoupled ? 0 : weightDecay,
     ],
-    update: `${decoupled ? 'x *= p.decay;' : 'g += p.decay * x;'}
+    update: `${decoupled ? 'x *= r2;' : 'g += p.penalty * x;'}
 s0 = p.beta1 * s0 + p.fresh1 * g;
 s1 = p.beta2 * s1 + p.fresh2 * g * g;
-x -= p.step_size * s0 / (sqrt(s1) * p.root + p.eps);`,
-    loop(n, x, xo, g, go, [mean, square], so, { beta1, beta2, eps, stepSize, root, penalty, shrink }) {
+x -= r0 * s0 / (sqrt(s1) * r1 + p.eps);`,
+    loop(n, x, xo, g, go, state, [mo, vo], { rates: [stepSize, root, shrink] }, params) {
+      const { beta1, beta2, eps, weightDecay } = params;
+      const penalty = decoupled ? 0 : weightDecay;
       const fresh1 = 1 - beta1;
       const fresh2 = 1 - beta2;
       for (let i = 0; i < n; i++) {
         const before = x[xo + i];
         const d = g[go + i] + penalty * before;
-        const m = beta1 * mean[so + i] + fresh1 * d;
-        const v = beta2 * square[so + i] + fresh2 * d * d;
-        mean[so + i] = m;
-        square[so + i] = v;
+        const m = beta1 * state[mo + i] + fresh1 * d;
+        const v = beta2 * state[vo + i] + fresh2 * d * d;
+        state[mo + i] = m;
+        state[vo + i] = v;
         x[xo + i] = shrink * before - (stepSize * m) / (Math.sqrt(v) * root + eps);
       }
     },
-    simd(module, n, x, g, [mean, square], { beta1, beta2, eps, shrink, penalty, stepSize, root }) {
-      if (penalty !== 0) return false;
+    simd(module, n, x, g, [mean, square], { rates: [stepSize, root, shrink] }, params) {
+      const { beta1, beta2, eps, weightDecay } = params;
+      if (!decoupled && weightDecay !== 0) return false;
       module.adamw(n, x, g, mean, square, beta1, beta2, eps, shrink, stepSize, root);
       return true;
     },
@@ -74,8 +89,7 @@ x -= p.step_size * s0 / (sqrt(s1) * p.root + p.eps);`,
 
 /** What Adam and AdamW share. */
 abstract class AdamBase extends Optimizer<AdamOptions> {
-  protected abstract readonly program: Program<Update>;
-  protected abstract readonly decoupled: boolean;
+  protected abstract readonly programs: MultiTensorUpdate<Update>;
 
   protected override check(g: ParamGroup<AdamOptions>): void {
     checkRange(this.name, 'lr', g.lr);
@@ -89,31 +103,17 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     return ['exp_avg', 'exp_avg_sq'];
   }
 
-  protected override update(
-    { grads, outputs, stateOffsets, step }: Batch,
-    group: ParamGroup<AdamOptions>,
-  ): void {
-    const {
-      lr,
-      betas: [beta1, beta2],
-      eps,
-      weightDecay,
-    } = group;
-    executeInPlace(this.program, grads, outputs, {
-      beta1,
-      beta2,
-      eps,
-      stepSize: lr / (1 - beta1 ** step),
-      root: 1 / Math.sqrt(1 - beta2 ** step),
-      penalty: this.decoupled ? 0 : weightDecay,
-      shrink: this.decoupled ? 1 - lr * weightDecay : 1,
-      stateOffsets,
-    });
+  protected override rule({
+    betas: [beta1, beta2],
+    eps,
+    weightDecay,
+  }: ParamGroup<AdamOptions>): Rule<Update> {
+    return { programs: this.programs, params: { beta1, beta2, eps, weightDecay } };
   }
 }
 
-const adam = adamProgram('adam', false);
-const adamW = adamProgram('adamW', true);
+const adam = adamUpdate('adam', false);
+const adamW = adamUpdate('adamW', true);
 
 /**
  * Adam: m ← β₁m + (1 − β₁)d; v ← β₂v + (1 − β₂)d²; x ← x − γ · m̂ / (√v̂ + ε) with d = g + λx, m̂ = m / (1 − β₁ᵗ) and
@@ -124,8 +124,7 @@ const adamW = adamProgram('adamW', true);
  * const optimizer = new Adam(model.parameters(), { lr: 3e-4 });
  */
 export class Adam extends AdamBase {
-  protected override readonly program = adam;
-  protected override readonly decoupled = false;
+  protected override readonly programs = adam;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
     super('Adam', params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, ...options });
@@ -140,8 +139,7 @@ export class Adam extends AdamBase {
  * const optimizer = new AdamW(model.parameters(), { lr: 3e-4, weightDecay: 0.1 });
  */
 export class AdamW extends AdamBase {
-  protected override readonly program = adamW;
-  protected override readonly decoupled = true;
+  protected override readonly programs = adamW;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
     super('AdamW', params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, ...options });

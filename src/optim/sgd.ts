@@ -1,7 +1,6 @@
 /** Stochastic gradient descent. */
-import { executeInPlace } from '../autograd/op.js';
-import { multiTensorUpdate, type PairOffsets } from '../kernels/multi-tensor.js';
-import { type Batch, checkRange, Optimizer, type ParamGroup, type Params } from './optimizer.js';
+import { multiTensorUpdate } from '../kernels/multi-tensor.js';
+import { checkRange, Optimizer, type ParamGroup, type Params, type Rule } from './optimizer.js';
 
 export interface SGDOptions {
   /** Learning rate; default 1e-3. */
@@ -16,25 +15,20 @@ export interface SGDOptions {
   nesterov: boolean;
 }
 
-interface Update extends PairOffsets {
-  readonly lr: number;
+interface Update {
   readonly weightDecay: number;
   readonly momentum: number;
-  /** Share of the gradient in the momentum: 1 − dampening. */
-  readonly fresh: number;
+  readonly dampening: number;
   readonly nesterov: boolean;
 }
 
 const plain = multiTensorUpdate<Update>({
   name: 'sgd',
   states: 0,
-  params: [
-    { name: 'lr', type: 'f32' },
-    { name: 'decay', type: 'f32' },
-  ],
-  values: ({ lr, weightDecay }) => [lr, weightDecay],
-  update: 'x -= p.lr * (g + p.decay * x);',
-  loop(n, x, xo, g, go, _states, _so, { lr, weightDecay }) {
+  params: [{ name: 'decay', type: 'f32' }],
+  values: ({ weightDecay }) => [weightDecay],
+  update: 'x -= lr * (g + p.decay * x);',
+  loop(n, x, xo, g, go, _state, _so, { lr }, { weightDecay }) {
     for (let i = 0; i < n; i++) x[xo + i] -= lr * (g[go + i] + weightDecay * x[xo + i]);
   },
 });
@@ -42,22 +36,27 @@ const plain = multiTensorUpdate<Update>({
 const withMomentum = multiTensorUpdate<Update>({
   name: 'sgdMomentum',
   states: 1,
+  rates: {
+    // The share of the gradient in the momentum. The first step takes it whole; the buffer holds zeros then.
+    host: (t, _lr, { dampening }) => [t === 1 ? 1 : 1 - dampening],
+    wgsl: 'r0 = select(p.fresh, 1.0, t == 1.0);',
+    params: [{ name: 'fresh', type: 'f32' }],
+    values: ({ dampening }) => [1 - dampening],
+  },
   params: [
-    { name: 'lr', type: 'f32' },
     { name: 'decay', type: 'f32' },
     { name: 'momentum', type: 'f32' },
-    { name: 'fresh', type: 'f32' },
     { name: 'nesterov', type: 'u32' },
   ],
-  values: (u) => [u.lr, u.weightDecay, u.momentum, u.fresh, Number(u.nesterov)],
+  values: ({ weightDecay, momentum, nesterov }) => [weightDecay, momentum, Number(nesterov)],
   update: `g += p.decay * x;
-s0 = p.momentum * s0 + p.fresh * g;
-if (p.nesterov != 0u) { x -= p.lr * (g + p.momentum * s0); } else { x -= p.lr * s0; }`,
-  loop(n, x, xo, g, go, [buffer], so, { lr, weightDecay, momentum, fresh, nesterov }) {
+s0 = p.momentum * s0 + r0 * g;
+if (p.nesterov != 0u) { x -= lr * (g + p.momentum * s0); } else { x -= lr * s0; }`,
+  loop(n, x, xo, g, go, state, [so], { lr, rates: [fresh] }, { weightDecay, momentum, nesterov }) {
     for (let i = 0; i < n; i++) {
       const d = g[go + i] + weightDecay * x[xo + i];
-      const b = momentum * buffer[so + i] + fresh * d;
-      buffer[so + i] = b;
+      const b = momentum * state[so + i] + fresh * d;
+      state[so + i] = b;
       x[xo + i] -= lr * (nesterov ? d + momentum * b : b);
     }
   },
@@ -98,14 +97,13 @@ export class SGD extends Optimizer<SGDOptions> {
     return group.momentum === 0 ? [] : ['momentum_buffer'];
   }
 
-  protected override update(
-    { grads, outputs, stateOffsets, step }: Batch,
-    group: ParamGroup<SGDOptions>,
-  ): void {
-    const { lr, weightDecay, momentum, dampening, nesterov } = group;
-    // The first step takes the gradient whole; the buffer holds zeros then.
-    const fresh = step === 1 ? 1 : 1 - dampening;
-    const program = momentum === 0 ? plain : withMomentum;
-    executeInPlace(program, grads, outputs, { lr, weightDecay, momentum, fresh, nesterov, stateOffsets });
+  protected override rule({
+    weightDecay,
+    momentum,
+    dampening,
+    nesterov,
+  }: ParamGroup<SGDOptions>): Rule<Update> {
+    const programs = momentum === 0 ? plain : withMomentum;
+    return { programs, params: { weightDecay, momentum, dampening, nesterov } };
   }
 }
