@@ -15,8 +15,10 @@ const options = [
   ...['-O3', '--noAssert', '--runtime', 'stub'],
   // The device brings its memory, whose first page is the module's.
   ...['--importMemory', '--noExportMemory', '--maximumMemory', '65536'],
-  ...['--enable', 'simd', '--use', 'abort='],
+  ...['--enable', 'simd', '--enable', 'threads', '--sharedMemory', '--use', 'abort='],
 ];
+/** The builds: with and without fused multiply-add, both on memory that threads share. */
+const builds = { plain: [], relaxed: ['--enable', 'relaxed-simd'] };
 
 const sources = {};
 for (const name of readdirSync(join(folder, 'assembly')).sort()) {
@@ -24,22 +26,24 @@ for (const name of readdirSync(join(folder, 'assembly')).sort()) {
 }
 const { version } = createRequire(import.meta.url)('assemblyscript/package.json');
 const hash = createHash('sha256')
-  .update(JSON.stringify([version, options, 'plain and relaxed', sources]))
+  .update(JSON.stringify([version, options, builds, sources]))
   .digest('hex');
 const head = `// Made by scripts/build-wasm.mjs from inputs ${hash}`;
 
 if (current() !== head) {
-  const plain = await compile([]);
-  const relaxed = await compile(['--enable', 'relaxed-simd']);
-  const constant = (name, bytes) =>
-    `export const ${name}: string =\n  '${Buffer.from(bytes).toString('base64')}';\n`;
+  const lines = [];
+  const sizes = [];
+  for (const [name, more] of Object.entries(builds)) {
+    const bytes = await compile(more);
+    const base64 = Buffer.from(bytes).toString('base64');
+    lines.push(`  ${name}: { sharedFlag: ${sharedFlag(bytes)}, base64:\n    '${base64}' },\n`);
+    sizes.push(`${name} ${bytes.length}`);
+  }
   const temporary = `${target}.${process.pid}.tmp`;
-  writeFileSync(
-    temporary,
-    `${head}\n${constant('wasmBase64', plain)}${constant('relaxedWasmBase64', relaxed)}`,
-  );
+  const type = 'Record<string, { sharedFlag: number; base64: string }>';
+  writeFileSync(temporary, `${head}\nexport const builds: ${type} = {\n${lines.join('')}};\n`);
   renameSync(temporary, target);
-  console.log(`build-wasm: ${plain.length} bytes, with relaxed SIMD ${relaxed.length}`);
+  console.log(`build-wasm: bytes: ${sizes.join(', ')}`);
 }
 
 /** The first line of the last build, which names its inputs. */
@@ -49,6 +53,17 @@ function current() {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Where the import of the memory says that it is shared. Nothing else in the module depends on it, so that the build for
+ * ordinary memory, for pages without threads, is this one with that byte cleared to 1 (there is a maximum).
+ */
+function sharedFlag(bytes) {
+  const description = Buffer.from('\x03env\x06memory\x02\x03', 'latin1');
+  const at = Buffer.from(bytes).indexOf(description);
+  if (at < 0) throw new Error('build-wasm: expected the module to import a shared memory as env.memory');
+  return at + description.length - 1;
 }
 
 /** The module, with further compiler options. */

@@ -166,7 +166,7 @@ export type SimdBinary = (
 export interface SimdModule {
   /**
    * C[M×N] = A[M×K] · B[K×N], any strides for A and B, C with row stride `ldc` and unit column stride.
-   * `scratch` holds the packed panels: at least `matmulScratchBytes(m, n, k)` bytes.
+   * `scratch` holds the packed panels: at least `matmulScratchBytes(m, n, k)` bytes, for threads from `threadScratch`.
    */
   matmul(
     m: number, n: number, k: number,
@@ -181,6 +181,15 @@ export interface SimdModule {
   loadF32(at: number): number;
   /** Pooled scratch in the module's memory, valid until the running program is done. */
   scratch(bytes: number): number;
+  /** As `scratch`, with `bytes` for every thread: for the arguments that kernels need one of per thread. */
+  threadScratch(bytes: number): number;
+  /** How many threads there are. Results do not depend on it. */
+  readonly threads: number;
+  /**
+   * Runs `calls`, whose calls of this module must not depend on each other: they may run later, in any order and at the
+   * same time, but have all run when this returns. For many calls that are too small for threads each.
+   */
+  together(calls: () => void): void;
 
   // Exact, or correctly rounded: the same bits as the host's float32 results.
   readonly neg: SimdUnary;

@@ -80,7 +80,7 @@ describe('memory', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         // 2 MiB are soon full, so blocks are merged and cut again.
-        const device = openCPU(2 * MiB);
+        const device = openCPU({ maxBytes: 2 * MiB });
         const live: { buffer: DeviceBuffer; mark: number }[] = [];
         let mark = 0;
         const check = (entry: { buffer: DeviceBuffer; mark: number }) =>
@@ -224,7 +224,7 @@ describe('errors', () => {
   };
 
   test('a full memory names the op and the bytes', () => {
-    const device = openCPU(MiB);
+    const device = openCPU({ maxBytes: MiB });
     device.allocate(200_000, 'zeros');
     expect(thrown(() => device.allocate(900_000, 'matmul'))).toBe(
       "matmul: expected room for 900000 bytes in the CPU device's memory, got 1048576 bytes of which 229376 are in use; " +

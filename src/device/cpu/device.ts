@@ -16,7 +16,9 @@ import type {
 } from '../types.js';
 import { narrow, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
-import { instantiateSimd, simdFeatures } from './simd.js';
+import { instantiateSimd, type Simd, simdFeatures } from './simd.js';
+import { threadCount } from './thread-count.js';
+import type { Threads } from './threads.js';
 
 /** A block of the memory, with the typed arrays over it that were asked for. */
 class CPUBuffer implements DeviceBuffer {
@@ -51,15 +53,12 @@ interface CPUView extends View {
   readonly buffer: CPUBuffer;
 }
 
-/** Runs programs at once on one thread; reads are still awaited, as on every device. */
+/** Ends the workers of devices that nobody holds any more. */
+const collected = new FinalizationRegistry<Threads>((threads) => void threads.close());
+
+/** Runs programs at once, on several threads; reads are still awaited, as on every device. */
 export class CPUDevice implements Device {
-  readonly info: DeviceInfo = {
-    kind: 'cpu',
-    name: 'CPU (WebAssembly SIMD)',
-    software: true,
-    features: simdFeatures(),
-    limits: { maxMemoryBytes: MAX_BYTES },
-  };
+  readonly info: DeviceInfo;
   readonly dtypes: ReadonlySet<DType> = new Set<DType>([
     'float32',
     'float64',
@@ -69,15 +68,30 @@ export class CPUDevice implements Device {
     'bool',
   ]);
   private readonly simd: SimdModule;
+  private readonly wasm: Simd;
   private pool: MemoryPool | undefined;
   private dispatches = 0;
   /** Blocks that the running program needs besides its views. */
   private temporary: Block[] = [];
 
-  constructor(maxBytes?: number) {
-    const pool = new MemoryPool(maxBytes);
+  constructor({ maxBytes, threads }: CPUOptions = {}) {
+    const count = threadCount(threads);
+    const pool = new MemoryPool(maxBytes, count > 1);
     this.pool = pool;
-    this.simd = instantiateSimd(pool.memory, (bytes) => this.temporaryBlock(pool, bytes, 'scratch').pointer);
+    this.wasm = instantiateSimd(
+      pool.memory,
+      count,
+      (bytes) => this.temporaryBlock(pool, bytes, 'scratch').pointer,
+    );
+    this.simd = this.wasm.module;
+    collected.register(this, this.wasm.threads, this);
+    this.info = {
+      kind: 'cpu',
+      name: 'CPU (WebAssembly SIMD)',
+      software: true,
+      features: simdFeatures(count > 1),
+      limits: { maxMemoryBytes: MAX_BYTES, threads: count },
+    };
   }
 
   allocate(bytes: number, op: string): DeviceBuffer {
@@ -111,8 +125,9 @@ export class CPUDevice implements Device {
     const { memory } = this.opened();
     const mine = this.own(buffer);
     checkRange('read', mine, byteOffset, bytes);
-    const start = mine.block.pointer + byteOffset;
-    return memory.buffer.slice(start, start + bytes) as ArrayBuffer;
+    const copy = new Uint8Array(bytes);
+    copy.set(new Uint8Array(memory.buffer, mine.block.pointer + byteOffset, bytes));
+    return copy.buffer;
   }
 
   execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
@@ -128,6 +143,7 @@ export class CPUDevice implements Device {
     } finally {
       for (const block of this.temporary) pool.give(block);
       this.temporary.length = 0;
+      this.wasm.endProgram();
     }
   }
 
@@ -155,7 +171,10 @@ export class CPUDevice implements Device {
   }
 
   async close(): Promise<void> {
+    if (!this.pool) return;
     this.pool = undefined;
+    collected.unregister(this);
+    await this.wasm.threads.close();
   }
 
   private run<P>(
@@ -239,9 +258,16 @@ export class CPUDevice implements Device {
   }
 }
 
-/** Opens a CPU device; `maxBytes` limits its memory (at most, and unless given, 4 GiB). */
-export function openCPU(maxBytes?: number): CPUDevice {
-  return new CPUDevice(maxBytes);
+export interface CPUOptions {
+  /** Most bytes of its memory; at most, and unless given, 4 GiB. */
+  readonly maxBytes?: number;
+  /** Threads to compute on, 1 to 64; unless given, `DAWNGRAD_THREADS`, else one per core. Results do not depend on it. */
+  readonly threads?: number;
+}
+
+/** Opens a CPU device. @throws DeviceError for an impossible number of threads */
+export function openCPU(options?: CPUOptions): CPUDevice {
+  return new CPUDevice(options);
 }
 
 function isFloat16(view: View): boolean {

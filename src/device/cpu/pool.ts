@@ -8,7 +8,7 @@ const PAGE = 65536;
 export const MAX_BYTES = 4 * 1024 ** 3;
 /** The first page belongs to the WebAssembly module's own data; it also keeps address 0 from ever being a buffer. */
 const RESERVED = PAGE;
-/** Growing detaches every view, so it happens in big steps: this much, or a quarter of what there is. */
+/** Growing detaches every view, or leaves it short where memory is shared, so it happens in big steps: this much, or a quarter of what there is. */
 const GROWTH = 16 * 1024 ** 2;
 
 /** A range of the memory, in bytes. */
@@ -20,7 +20,7 @@ export interface Block {
 /** Blocks by size class over a memory that only grows: new ones from its end, used ones from free lists. */
 export class MemoryPool {
   readonly memory: WebAssembly.Memory;
-  /** Counts how often the memory grew: views made under another count are detached. */
+  /** Counts how often the memory grew: views made under another count are detached, or short. */
   epoch = 0;
   private readonly maxBytes: number;
   private top = RESERVED;
@@ -34,10 +34,12 @@ export class MemoryPool {
   private buffers = 0;
   private idleBytes = 0;
 
-  constructor(maxBytes = MAX_BYTES) {
+  /** `shared`: for threads. */
+  constructor(maxBytes = MAX_BYTES, shared = false) {
     this.maxBytes = Math.max(2, Math.floor(Math.min(maxBytes, MAX_BYTES) / PAGE)) * PAGE;
     this.length = Math.min(GROWTH, this.maxBytes);
-    this.memory = new WebAssembly.Memory({ initial: this.length / PAGE, maximum: this.maxBytes / PAGE });
+    const [initial, maximum] = [this.length / PAGE, this.maxBytes / PAGE];
+    this.memory = new WebAssembly.Memory({ initial, maximum, shared });
   }
 
   /** A block of at least `bytes`, contents undefined. @throws DeviceError where the memory has no room. */

@@ -4,12 +4,14 @@ import { affineRow, expRow, maxRow } from './rows';
 
 /**
  * losses[i] = w · (log Σⱼ e^xᵢⱼ - xᵢₜ) for the class t of row i, w being 1 or weight[t] (address 0: no weights), 0 where t is
- * `ignore`. stats holds three rows of `rows` elements: the log-sum-exp, w, and w again. Returns whether all classes are in range.
+ * `ignore`. stats holds three rows, `step` elements apart: the log-sum-exp, w, and w again. Returns whether all classes are in
+ * range.
  */
 export function crossEntropy(
   rows: i32, classes: i32, x: usize, targets: usize, weight: usize, ignore: i32, losses: usize, stats: usize,
+  step: i32,
 ): bool {
-  const row = <usize>rows << 2;
+  const row = <usize>step << 2;
   for (let i = 0; i < rows; i++) {
     const target = load<i32>(targets);
     const most = maxRow(classes, x);
@@ -37,8 +39,9 @@ export function crossEntropy(
 /** dx = g · w · (softmax x - [t]), from the statistics of `crossEntropy`; `gStep` is the stride of g in elements. */
 export function crossEntropyBackward(
   rows: i32, classes: i32, g: usize, gStep: i32, x: usize, targets: usize, stats: usize, ignore: i32, dx: usize,
+  step: i32,
 ): void {
-  const row = <usize>rows << 2;
+  const row = <usize>step << 2;
   const width = <usize>classes << 2;
   for (let i = 0; i < rows; i++) {
     const target = load<i32>(targets);

@@ -7,9 +7,10 @@ export {
 } from './pointwise';
 export { copy } from './copy';
 export {
-  sumRows, sumSquares, softmax, softmaxBackward, logSoftmax, logSoftmaxBackward, layerNorm, layerNormBackward,
+  sumRows, sumPart, sumSquares, softmax, softmaxBackward, logSoftmax, logSoftmaxBackward, layerNorm,
+  layerNormBackwardInput, layerNormBackwardParameters,
 } from './rows';
 export { adamw } from './optim';
 export { dropout, uniform } from './random';
 export { crossEntropy, crossEntropyBackward } from './cross-entropy';
-export { loadU32, loadF32 } from './memory';
+export { loadU32, loadF32, storeF32 } from './memory';

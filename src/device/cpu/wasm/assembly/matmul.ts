@@ -46,28 +46,34 @@ export function matmulScratchBytes(m: i32, n: i32, k: i32): usize {
   return <usize>(packed + MR * NR) << 2;
 }
 
+/** Computes the part of C that begins at row `i0` and column `j0`; which way is taken, so every bit, depends on all of C. */
 export function matmul(
   m: i32, n: i32, k: i32,
   a: usize, aRow: i32, aCol: i32,
   b: usize, bRow: i32, bCol: i32,
   c: usize, ldc: i32,
   scratch: usize,
+  i0: i32, rows: i32, j0: i32, columns: i32,
 ): void {
+  const cStep = <usize>ldc << 2;
+  a += <usize>i0 * <usize>aRow << 2;
+  b += <usize>j0 * <usize>bCol << 2;
+  c += <usize>i0 * cStep + (<usize>j0 << 2);
   if (k == 0) {
-    for (let i = 0; i < m; i++) memory.fill(c + (<usize>i * <usize>ldc << 2), 0, <usize>n << 2);
+    for (let i = 0; i < rows; i++) memory.fill(c + <usize>i * cStep, 0, <usize>columns << 2);
   } else if (n == 1) {
     // A · b = (bᵀ · Aᵀ)ᵀ, and Aᵀ is A with its strides exchanged.
     const x = gather(k, b, bRow, scratch);
     const y = ldc == 1 ? c : scratch + (<usize>k << 2);
-    rowTimesMatrix(k, m, x, a, aCol, aRow, y);
-    if (y != c) scatter(m, y, c, ldc);
+    rowTimesMatrix(k, rows, x, a, aCol, aRow, y);
+    if (y != c) scatter(rows, y, c, ldc);
   } else if (m <= VECTOR_ROWS) {
-    for (let i = 0; i < m; i++) {
+    for (let i = 0; i < rows; i++) {
       const x = gather(k, a + (<usize>i * <usize>aRow << 2), aCol, scratch);
-      rowTimesMatrix(k, n, x, b, bRow, bCol, c + (<usize>i * <usize>ldc << 2));
+      rowTimesMatrix(k, columns, x, b, bRow, bCol, c + <usize>i * cStep);
     }
   } else {
-    blocked(m, n, k, a, aRow, aCol, b, bRow, bCol, c, <usize>ldc << 2, scratch);
+    blocked(rows, columns, k, a, aRow, aCol, b, bRow, bCol, c, cStep, scratch);
   }
 }
 

@@ -66,18 +66,21 @@ function dropped(words: v128, x: v128, below: v128, scale: v128): v128 {
   return v128.and(i32x4.ge_s(i32x4.shr_u(words, 8), below), f32x4.mul(x, scale));
 }
 
-/** y = x·scale where the upper 24 bits of the element's word are at least `below`, else 0. */
+/**
+ * y = x·scale where the upper 24 bits of the element's word are at least `below`, else 0. The first element has the number
+ * `first`, a multiple of 16.
+ */
 export function dropout(
   n: u32, x: usize, y: usize,
   seedLow: u32, seedHigh: u32, counterLow: u32, counterHigh: u32,
-  below: u32, scale: f32,
+  below: u32, scale: f32, first: u32,
 ): void {
   const limit = i32x4.splat(below);
   const factor = constant(scale);
   const whole = n & ~15;
   let i: u32 = 0;
   for (; i < whole; i += 16) {
-    blocks(i >> 2, seedLow, seedHigh, counterLow, counterHigh);
+    blocks((first + i) >> 2, seedLow, seedHigh, counterLow, counterHigh);
     const from = x + (<usize>i << 2);
     const to = y + (<usize>i << 2);
     v128.store(to, dropped(w0, v128.load(from), limit, factor));
@@ -86,7 +89,7 @@ export function dropout(
     v128.store(to, dropped(w3, v128.load(from, 48), limit, factor), 48);
   }
   if (i == n) return;
-  tail(i >> 2, seedLow, seedHigh, counterLow, counterHigh);
+  tail((first + i) >> 2, seedLow, seedHigh, counterLow, counterHigh);
   for (; i < n; i++) {
     const word = load<u32>(TAIL + (<usize>(i - whole) << 2)) >>> 8;
     const at = <usize>i << 2;
@@ -101,11 +104,11 @@ function scaled(words: v128, shift: i32, unit: v128, span: v128, start: v128): v
   return f32x4.add(start, f32x4.mul(span, u));
 }
 
-/** y = start + span·((word >> shift)·unit). */
+/** y = start + span·((word >> shift)·unit); `first` as in `dropout`. */
 export function uniform(
   n: u32, y: usize,
   seedLow: u32, seedHigh: u32, counterLow: u32, counterHigh: u32,
-  start: f32, span: f32, shift: i32, unit: f32,
+  start: f32, span: f32, shift: i32, unit: f32, first: u32,
 ): void {
   const s = constant(span);
   const b = constant(start);
@@ -113,7 +116,7 @@ export function uniform(
   const whole = n & ~15;
   let i: u32 = 0;
   for (; i < whole; i += 16) {
-    blocks(i >> 2, seedLow, seedHigh, counterLow, counterHigh);
+    blocks((first + i) >> 2, seedLow, seedHigh, counterLow, counterHigh);
     const to = y + (<usize>i << 2);
     v128.store(to, scaled(w0, shift, u, s, b));
     v128.store(to, scaled(w1, shift, u, s, b), 16);
@@ -121,7 +124,7 @@ export function uniform(
     v128.store(to, scaled(w3, shift, u, s, b), 48);
   }
   if (i == n) return;
-  tail(i >> 2, seedLow, seedHigh, counterLow, counterHigh);
+  tail((first + i) >> 2, seedLow, seedHigh, counterLow, counterHigh);
   for (; i < n; i++) {
     const word = load<u32>(TAIL + (<usize>(i - whole) << 2)) >>> shift;
     store<f32>(y + (<usize>i << 2), start + span * (<f32>word * unit));

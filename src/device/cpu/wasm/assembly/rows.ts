@@ -92,6 +92,11 @@ function sumStrided(count: i32, x: usize, step: usize): f64 {
   return sum;
 }
 
+/** Σ x of contiguous floats, to be added to further sums. */
+export function sumPart(count: i32, x: usize): f64 {
+  return sumRow(count, x);
+}
+
 /** Σ x of contiguous floats. */
 function sumRow(count: i32, x: usize): f64 {
   let total: f64 = 0;
@@ -361,12 +366,29 @@ export function layerNorm(
 }
 
 /**
- * Gradients of `layerNorm`: with h = (x - mean) · rstd and q = g · weight,
- * dx = rstd · (q - mean(q) - h · mean(q · h)), dWeight = Σᵢ g · h, dBias = Σᵢ g. Address 0 leaves one out; weight 0 is 1.
+ * Gradient of `layerNorm` for x: with h = (x - mean) · rstd and q = g · weight, dx = rstd · (q - mean(q) - h · mean(q · h)).
+ * Weight 0 is 1.
  */
-export function layerNormBackward(
-  rows: i32, columns: i32, x: usize, weight: usize, mean: usize, rstd: usize, g: usize,
-  dx: usize, dWeight: usize, dBias: usize,
+export function layerNormBackwardInput(
+  rows: i32, columns: i32, x: usize, weight: usize, mean: usize, rstd: usize, g: usize, dx: usize,
+): void {
+  const bytes = <usize>columns << 2;
+  for (let i = 0; i < rows; i++) {
+    const center = load<f32>(mean + (<usize>i << 2));
+    const scale = load<f32>(rstd + (<usize>i << 2));
+    normBackwardRow(columns, x, weight, center, scale, g, dx);
+    x += bytes;
+    g += bytes;
+    dx += bytes;
+  }
+}
+
+/**
+ * Gradients of `layerNorm` for its parameters: dWeight = Σᵢ g · h, dBias = Σᵢ g, with rows of x and g `step` elements
+ * apart. Address 0 leaves one out.
+ */
+export function layerNormBackwardParameters(
+  rows: i32, columns: i32, step: i32, x: usize, mean: usize, rstd: usize, g: usize, dWeight: usize, dBias: usize,
 ): void {
   const bytes = <usize>columns << 2;
   if (dWeight) memory.fill(dWeight, 0, bytes);
@@ -374,10 +396,6 @@ export function layerNormBackward(
   for (let i = 0; i < rows; i++) {
     const center = load<f32>(mean + (<usize>i << 2));
     const scale = load<f32>(rstd + (<usize>i << 2));
-    if (dx) {
-      normBackwardRow(columns, x, weight, center, scale, g, dx);
-      dx += bytes;
-    }
     if (dWeight) {
       for (let j: usize = 0; j < bytes; j += 4) {
         if (j + 16 <= bytes) {
@@ -398,8 +416,8 @@ export function layerNormBackward(
         } else store<f32>(dBias + j, load<f32>(dBias + j) + load<f32>(g + j));
       }
     }
-    x += bytes;
-    g += bytes;
+    x += <usize>step << 2;
+    g += <usize>step << 2;
   }
 }
 

@@ -28,7 +28,7 @@ export function scatter(count: i32, source: usize, target: usize, stride: i32): 
 export function rowTimesMatrix(k: i32, n: i32, x: usize, b: usize, bRow: i32, bCol: i32, y: usize): void {
   if (bRow == 1 || k == 1) {
     columnDots(k, n, x, b, <usize>bCol << 2, y);
-  } else if (bCol == 1 || n == 1) {
+  } else if (bCol == 1) {
     for (let j = 0; j < n; j += COLUMNS) {
       sumRows(k, min(COLUMNS, n - j), x, b + (<usize>j << 2), <usize>bRow << 2, y + (<usize>j << 2));
     }

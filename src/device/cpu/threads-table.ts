@@ -1,0 +1,198 @@
+/**
+ * How each export of the WebAssembly module is cut into independent calls, for threads.
+ *
+ * To add an export, add a row under its name:
+ *
+ *     softmax: { args: 'rows columns x y', ns: 1.5, of: 'rows columns', over: { rows: { x: 'columns', y: 'columns' } } },
+ *
+ * - `args` names the parameters in their order. `name=other` is one that callers do not pass: it has the value of another
+ *   one, or a number.
+ * - `ns` times the product of the parameters in `of` estimates the time on one thread. It decides whether a call is cut,
+ *   and into how many parts; a factor of two does not matter.
+ * - `over` lists the parameters that count independent units: rows, say. A part has fewer of them, and begins at
+ *   unit `start`; `{ x: 'columns' }` moves the address x by start · columns elements of four bytes, `{ x: 1 }` by
+ *   start elements, `{ i0: 'start' }` adds start itself. Address 0 means "absent" and never moves. Where there are two
+ *   dims, the second one is cut where the first is too short.
+ * - `grid` allows both dims to be cut at once, `align` makes every part begin at a multiple (one per dim of `over`).
+ * - `scratch` names the address of memory that each thread needs for itself: from `module.threadScratch(bytes)`.
+ * - `combine` is for exports that return something: 'all' parts must return true, or their float64 'sum' is returned. For
+ *   sums, `part` is how many units a part has; it may not depend on the threads.
+ *
+ * What a unit's results are, to the last bit, must not depend on where a part begins or ends; 16 units at a time where
+ * lanes are filled with units. Exports without a row run as they are. Small independent calls, of one export or
+ * several, become one job inside `module.together(() => { … })`.
+ */
+
+/** How one export is cut. */
+export interface Split {
+  readonly args: string;
+  readonly ns: number;
+  readonly of: string;
+  readonly over: Readonly<Record<string, Readonly<Record<string, string | number>>>>;
+  readonly align?: readonly number[];
+  readonly grid?: true;
+  readonly scratch?: string;
+  readonly combine?: 'all' | 'sum';
+  readonly part?: number;
+}
+
+/** y = f(x) over rows × columns. */
+function unary(ns: number): Split {
+  return {
+    args: 'rows columns x xRow xCol y',
+    ns,
+    of: 'rows columns',
+    over: { rows: { x: 'xRow', y: 'columns' }, columns: { x: 'xCol', y: 1 } },
+    align: [1, 16],
+  };
+}
+
+/** y = f(a, b) over rows × columns. */
+function binary(ns: number): Split {
+  return {
+    args: 'rows columns a aRow aCol b bRow bCol y',
+    ns,
+    of: 'rows columns',
+    over: {
+      rows: { a: 'aRow', b: 'bRow', y: 'columns' },
+      columns: { a: 'aCol', b: 'bCol', y: 1 },
+    },
+    align: [1, 16],
+  };
+}
+
+export const SPLITS: Readonly<Record<string, Split>> = {
+  matmul: {
+    args: 'm n k a aRow aCol b bRow bCol c ldc scratch i0=0 rows=m j0=0 columns=n',
+    ns: 0.075,
+    of: 'm n k',
+    over: { rows: { i0: 'start' }, columns: { j0: 'start' } },
+    grid: true,
+    // Whole tiles of C, and whole cache lines.
+    align: [24, 16],
+    scratch: 'scratch',
+  },
+
+  neg: unary(0.4),
+  abs: unary(0.4),
+  sqrt: unary(0.7),
+  reciprocal: unary(0.7),
+  relu: unary(0.4),
+  exp: unary(1.2),
+  log: unary(1.5),
+  sigmoid: unary(1.7),
+  silu: unary(1.7),
+  tanh: unary(2),
+  erf: unary(3),
+  gelu: unary(3),
+  geluTanh: unary(2.5),
+  copy: unary(0.4),
+  add: binary(0.5),
+  sub: binary(0.5),
+  mul: binary(0.5),
+  div: binary(0.8),
+  maximum: binary(0.5),
+  minimum: binary(0.5),
+  geluBackward: binary(4),
+  geluTanhBackward: binary(3),
+  siluBackward: binary(2),
+  reluBackward: binary(0.5),
+  tanhBackward: binary(0.5),
+  sigmoidBackward: binary(0.5),
+  scale: { args: 'count x factor y', ns: 0.4, of: 'count', over: { count: { x: 1, y: 1 } }, align: [16] },
+
+  sumRows: {
+    args: 'rows columns x xRow xCol y',
+    ns: 0.25,
+    of: 'rows columns',
+    over: { rows: { x: 'xRow', y: 1 } },
+    align: [16],
+  },
+  sumPart: { args: 'count x', ns: 0.2, of: 'count', over: { count: { x: 1 } }, combine: 'sum', part: 65536 },
+  sumSquares: {
+    args: 'count x',
+    ns: 0.2,
+    of: 'count',
+    over: { count: { x: 1 } },
+    combine: 'sum',
+    part: 65536,
+  },
+  softmax: {
+    args: 'rows columns x y',
+    ns: 1.6,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', y: 'columns' } },
+  },
+  logSoftmax: {
+    args: 'rows columns x y',
+    ns: 1.6,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', y: 'columns' } },
+  },
+  softmaxBackward: {
+    args: 'rows columns y g dx',
+    ns: 0.7,
+    of: 'rows columns',
+    over: { rows: { y: 'columns', g: 'columns', dx: 'columns' } },
+  },
+  logSoftmaxBackward: {
+    args: 'rows columns y g dx',
+    ns: 1.6,
+    of: 'rows columns',
+    over: { rows: { y: 'columns', g: 'columns', dx: 'columns' } },
+  },
+  crossEntropy: {
+    args: 'rows classes x targets weight ignore losses stats step=rows',
+    ns: 1.6,
+    of: 'rows classes',
+    over: { rows: { x: 'classes', targets: 1, losses: 1, stats: 1 } },
+    combine: 'all',
+  },
+  crossEntropyBackward: {
+    args: 'rows classes g gStep x targets stats ignore dx step=rows',
+    ns: 1.6,
+    of: 'rows classes',
+    over: { rows: { g: 'gStep', x: 'classes', targets: 1, stats: 1, dx: 'classes' } },
+  },
+  layerNorm: {
+    args: 'rows columns x weight bias eps y mean rstd',
+    ns: 1,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', y: 'columns', mean: 1, rstd: 1 } },
+  },
+  layerNormBackwardInput: {
+    args: 'rows columns x weight mean rstd g dx',
+    ns: 1,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', mean: 1, rstd: 1, g: 'columns', dx: 'columns' } },
+  },
+  layerNormBackwardParameters: {
+    args: 'rows columns step x mean rstd g dWeight dBias',
+    ns: 0.6,
+    of: 'rows columns',
+    over: { columns: { x: 1, g: 1, dWeight: 1, dBias: 1 } },
+    align: [16],
+  },
+
+  adamw: {
+    args: 'count p g m v beta1 beta2 eps decay stepSize rootScale',
+    ns: 1.5,
+    of: 'count',
+    over: { count: { p: 1, g: 1, m: 1, v: 1 } },
+    align: [16],
+  },
+  dropout: {
+    args: 'count x y seedLow seedHigh counterLow counterHigh below scale first=0',
+    ns: 3,
+    of: 'count',
+    over: { count: { x: 1, y: 1, first: 'start' } },
+    align: [16],
+  },
+  uniform: {
+    args: 'count y seedLow seedHigh counterLow counterHigh start span shift unit first=0',
+    ns: 3,
+    of: 'count',
+    over: { count: { y: 1, first: 'start' } },
+    align: [16],
+  },
+};
