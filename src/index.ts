@@ -8,6 +8,7 @@
 // Adds the operations to Tensor as methods.
 import './autograd/methods.js';
 
+export { type Captured, type CaptureOptions, type CaptureStats, capture } from './autograd/capture.js';
 export { checkpoint } from './autograd/checkpoint.js';
 export { type BackwardOptions, backward } from './autograd/engine.js';
 // Gradients

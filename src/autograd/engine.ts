@@ -1,6 +1,7 @@
 /** Walks the recorded graph backwards. */
 import { isFloat } from '../device/dtype.js';
 import { GradError, ShapeError } from '../device/errors.js';
+import { capturing } from '../tensor/capturing.js';
 import { constant } from '../tensor/factories.js';
 import { isMine, keep, scope } from '../tensor/lifetime.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
@@ -192,6 +193,7 @@ export function backward(t: Tensor, options: BackwardOptions = {}): void {
 /** `leaf.grad += g`. The leaf owns its gradient alone, so that clipping in place touches nothing else. */
 function accumulateLeaf(leaf: Tensor, g: Tensor, createGraph: boolean): void {
   const before = leaf.grad;
+  capturing.current?.gradAdded(leaf, before === null);
   if (before) {
     leaf.grad = keep(add(before, g));
     before.release();

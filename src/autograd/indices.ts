@@ -3,6 +3,7 @@ import type { Dispatch, HostArray, Kernel, KernelCall, Program } from '../device
 import { fillDispatch } from '../kernels/fill.js';
 import { indexError } from '../kernels/gather.js';
 import { WORKGROUP, workgroups } from '../kernels/pointwise.js';
+import { capturing } from '../tensor/capturing.js';
 import { unscoped } from '../tensor/lifetime.js';
 import { addCheck } from '../tensor/pending.js';
 import { numel } from '../tensor/shape.js';
@@ -72,7 +73,8 @@ const findProgram: Program<number> = {
  * Outside it does nothing. Call it after the operation that takes the index: the CPU device has thrown by then.
  */
 export function checkIndices(op: string, index: Tensor, size: number): void {
-  if (!mode.debug) return;
+  // A capture cannot wait for the answer.
+  if (!mode.debug || capturing.current) return;
   const { device } = index;
   const row = index.isContiguous ? index : contiguousCopy(index);
   const found = unscoped(() => Tensor.allocate(device, 'uint32', [2], 'checkIndices'));

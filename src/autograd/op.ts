@@ -10,6 +10,7 @@ import type {
   SimdModule,
   SimdView,
 } from '../device/types.js';
+import { capturing } from '../tensor/capturing.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { contiguousCopy } from './contiguous.js';
@@ -255,5 +256,8 @@ export function executeInPlace<P>(
   params: P,
 ): void {
   outputs[0].device.execute(program, inputs, outputs, params);
-  for (const t of outputs) t.storage.version++;
+  for (const { storage } of outputs) {
+    storage.version++;
+    capturing.current?.changed(storage);
+  }
 }

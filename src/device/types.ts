@@ -326,6 +326,34 @@ export interface DeviceStats {
   readonly encodeMs: number;
 }
 
+/** Notes what a device does, from `Device.capture()` to `end()`. The work is done as well. */
+export interface Capture {
+  /** Runs `fn` without noting its work, which is then not repeated. */
+  untracked<R>(fn: () => R): R;
+  /**
+   * Ends, and prepares what was noted. Buffers allocated and freed meanwhile are placed anew, several in one block
+   * where their times of use allow it; all others keep their place. What the host wrote meanwhile is written again only
+   * where the work overwrites it.
+   */
+  end(): Recording;
+  /** Ends without a result. */
+  abort(): void;
+}
+
+/** Work of a device that can be repeated as it was. */
+export interface Recording {
+  /** Dispatches (WebGPU) or programs (CPU) of one replay. */
+  readonly dispatches: number;
+  /** Bytes of the blocks that hold intermediate results. */
+  readonly bytes: number;
+  /** A buffer that it uses was freed: it cannot be replayed any more. */
+  readonly stale: boolean;
+  /** Does everything again, in order with all other work. Never waits. */
+  replay(): void;
+  /** Gives its memory back. Idempotent. */
+  release(): void;
+}
+
 export interface Device {
   readonly info: DeviceInfo;
   /** dtypes that tensors can have here. */
@@ -340,6 +368,8 @@ export interface Device {
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer>;
   /** Runs a program, now or later, in order. Never waits. */
   execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void;
+  /** Starts to note everything written and executed. @throws DeviceError while another capture is under way. */
+  capture(): Capture;
   /** Resolves when everything executed so far is done. @throws DeviceError as `read`. */
   synchronize(): Promise<void>;
   memory(): MemoryStats;

@@ -4,6 +4,7 @@ import { type DType, isFloat } from '../device/dtype.js';
 import { DataError, DeviceError, DTypeError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { copyProgram } from '../kernels/copy.js';
+import { capturing } from '../tensor/capturing.js';
 import { fromHost } from '../tensor/factories.js';
 import { keep, unscoped } from '../tensor/lifetime.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
@@ -323,6 +324,7 @@ function replace(t: Tensor, other: Tensor): void {
 
 /** Gives a gradient back. */
 function clearGrad(t: Tensor): void {
+  capturing.current?.gradsZeroed([t]);
   t.grad?.release();
   t.grad = null;
 }

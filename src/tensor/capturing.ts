@@ -3,6 +3,7 @@
  * here, below them all; `capture()` itself is in autograd/capture.ts.
  */
 import type { Device } from '../device/types.js';
+import type { Storage } from './storage.js';
 import type { Tensor } from './tensor.js';
 
 export interface Capturing {
@@ -13,6 +14,8 @@ export interface Capturing {
   beforeReplay(fn: () => void): void;
   /** Registers what happens when the capture is complete. */
   atEnd(fn: () => void): void;
+  /** A storage was written in place: every replay does so again, and its version counts it. */
+  changed(storage: Storage): void;
   /** Gradients were set back to null. */
   gradsZeroed(params: readonly Tensor[]): void;
   /** A leaf got its first gradient, or one was added to what it had. */

@@ -126,8 +126,8 @@ export function unscoped<R>(fn: () => R): R {
   }
 }
 
-/** The first stack line outside the engine's own files. */
-function place(): string | undefined {
+/** @internal The first stack line outside the engine's own files. */
+export function place(): string | undefined {
   const lines = new Error().stack?.split('\n').slice(2) ?? [];
   const outside = lines.find((l) => !/[/\\](src|dist)[/\\](tensor|autograd|kernels|nn|optim)[/\\]/.test(l));
   return (outside ?? lines.at(-1))?.trim().replace(/^at /, '');

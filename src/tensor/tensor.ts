@@ -1,6 +1,7 @@
 import { type DType, ITEM_SIZE, isFloat } from '../device/dtype.js';
 import { DTypeError, GradError, ReleasedTensorError, ShapeError } from '../device/errors.js';
 import type { Device, DeviceBuffer, View } from '../device/types.js';
+import { capturing } from './capturing.js';
 import { decode } from './host.js';
 import { adopt, forget, type Scope } from './lifetime.js';
 import { settleChecks } from './pending.js';
@@ -153,7 +154,17 @@ export class Tensor implements View {
   }
 
   /** Reads the elements in row-major order, once all recorded work is done. bool comes as 0/1 bytes, float16 as float32. */
-  async data(): Promise<TensorData> {
+  data(): Promise<TensorData> {
+    if (capturing.current) {
+      const refused = Promise.reject<TensorData>(capturing.current.refuse('read a tensor'));
+      // capture() throws it too.
+      refused.catch(() => {});
+      return refused;
+    }
+    return this.read();
+  }
+
+  private async read(): Promise<TensorData> {
     const storage = this.storage;
     const bytes = ITEM_SIZE[this.dtype];
     // One read of the span that the view covers; the strides are walked on the host.

@@ -2,10 +2,12 @@
 import type { DType } from '../dtype.js';
 import { DeviceError } from '../errors.js';
 import type {
+  Capture,
   Device,
   DeviceBuffer,
   DeviceInfo,
   DeviceStats,
+  Dispatch,
   KernelTarget,
   MemoryStats,
   Program,
@@ -19,6 +21,7 @@ import { contiguousView, elements, narrow, widen } from './half.js';
 import { PipelineCache } from './pipelines.js';
 import { BufferPool, WebGPUBuffer } from './pool.js';
 import { Recorder } from './recorder.js';
+import { WebGPUCapture } from './recording.js';
 
 /** How to open a WebGPU device. */
 export interface WebGPUOptions {
@@ -99,6 +102,7 @@ export class WebGPUDevice implements Device {
   private readonly pool: BufferPool;
   private readonly pipelines: PipelineCache;
   private readonly recorder: Recorder;
+  private capturing: WebGPUCapture | null = null;
   private readonly timing: boolean;
   /** Reads under way, which `close` waits for. */
   private readonly reads = new Set<Promise<unknown>>();
@@ -156,14 +160,19 @@ export class WebGPUDevice implements Device {
   allocate(bytes: number, op: string): DeviceBuffer {
     this.assertOpen(op);
     const rounded = Math.ceil(bytes / 4) * 4;
-    return new WebGPUBuffer(this, rounded, this.pool.take(rounded, op));
+    const buffer = new WebGPUBuffer(this, rounded, this.pool.take(rounded, op));
+    this.capturing?.buffers.allocate(buffer);
+    return buffer;
   }
 
   free(buffer: DeviceBuffer): void {
     // After `close` nothing is left to give back, and finalizers may still call.
     if (this.closing) return;
     const block = this.recorder.blockOf(buffer, 'free');
-    (buffer as WebGPUBuffer).block = null;
+    const mine = buffer as WebGPUBuffer;
+    mine.block = null;
+    mine.recordings?.forEach((recording) => recording.expire());
+    this.capturing?.buffers.free(mine);
     this.pool.give(block);
   }
 
@@ -190,7 +199,9 @@ export class WebGPUDevice implements Device {
       bytes = copy;
     }
     (buffer as WebGPUBuffer).written = true;
-    if (bytes.length > 0) this.recorder.write(block, byteOffset, bytes);
+    if (bytes.length === 0) return;
+    this.recorder.write(block, byteOffset, bytes);
+    this.capturing?.write(buffer, byteOffset, bytes);
   }
 
   async read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
@@ -227,6 +238,16 @@ export class WebGPUDevice implements Device {
     for (let i = 0; i < outputs.length; i++) (outputs[i].buffer as WebGPUBuffer).written = true;
     this.recorder.submitIfFull();
     if (this.timing) this.recordMs += performance.now() - started;
+  }
+
+  capture(): Capture {
+    this.assertOpen('capture');
+    if (this.capturing) throw new DeviceError('capture: expected one capture at a time, got a second one');
+    const { gpu, pool, pipelines, recorder } = this;
+    const end = (): void => {
+      this.capturing = null;
+    };
+    return (this.capturing = new WebGPUCapture({ gpu, pool, pipelines, recorder }, end));
   }
 
   async synchronize(): Promise<void> {
@@ -281,10 +302,15 @@ export class WebGPUDevice implements Device {
     };
     try {
       const dispatches = program.kernel({ inputs, outputs, params, target: this.target, scratch });
-      for (let i = 0; i < dispatches.length; i++) this.recorder.dispatch(name, dispatches[i]);
+      for (let i = 0; i < dispatches.length; i++) this.dispatch(name, dispatches[i]);
     } finally {
       for (let i = 0; i < borrowed.length; i++) this.free(borrowed[i]);
     }
+  }
+
+  private dispatch(op: string, dispatch: Dispatch): void {
+    this.recorder.dispatch(op, dispatch);
+    this.capturing?.dispatch(op, dispatch);
   }
 
   /** Runs a program on float32 copies of its float16 views, and rounds the outputs back. */
@@ -300,7 +326,7 @@ export class WebGPUDevice implements Device {
       if (!isHalf(view)) return view;
       const buffer = this.allocate(elements(view.shape) * 4, name);
       borrowed.push(buffer);
-      if (load) this.recorder.dispatch(name, widen(view, buffer));
+      if (load) this.dispatch(name, widen(view, buffer));
       return contiguousView(buffer, view.shape);
     };
     try {
@@ -309,7 +335,7 @@ export class WebGPUDevice implements Device {
       const wideOutputs = outputs.map((view) => wide(view, (view.buffer as WebGPUBuffer).written));
       this.run(program, wideInputs, wideOutputs, params);
       outputs.forEach((view, i) => {
-        if (isHalf(view)) this.recorder.dispatch(name, narrow(wideOutputs[i].buffer, view));
+        if (isHalf(view)) this.dispatch(name, narrow(wideOutputs[i].buffer, view));
       });
     } finally {
       for (const buffer of borrowed) this.free(buffer);

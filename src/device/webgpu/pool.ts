@@ -37,6 +37,8 @@ export class Block {
 export class WebGPUBuffer implements DeviceBuffer {
   /** Whether anything was ever written: contents are undefined before. */
   written = false;
+  /** Recordings that use it: they can no longer run once it is freed. */
+  recordings: Set<{ expire(): void }> | null = null;
 
   constructor(
     readonly device: Device,

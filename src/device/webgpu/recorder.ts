@@ -2,11 +2,12 @@
 import { DeviceError } from '../errors.js';
 import type { Device, DeviceBuffer, Dispatch } from '../types.js';
 import type { Faults } from './faults.js';
+import { Parameters } from './parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
 import type { Block, WebGPUBuffer } from './pool.js';
 import { foldWorkgroups } from './wgsl.js';
 
-interface DispatchCommand {
+export interface DispatchCommand {
   readonly kind: 'dispatch';
   readonly pipeline: Pipeline;
   readonly group: GPUBindGroup;
@@ -15,7 +16,7 @@ interface DispatchCommand {
   /** First word of the parameters, in the store of immediates or of uniforms. */
   readonly start: number;
 }
-interface WriteCommand {
+export interface WriteCommand {
   readonly kind: 'write';
   readonly block: Block;
   readonly offset: number;
@@ -28,31 +29,19 @@ interface CopyCommand {
   readonly bytes: number;
   readonly to: GPUBuffer;
 }
-type Command = DispatchCommand | WriteCommand | CopyCommand;
+interface ListCommand {
+  readonly kind: 'list';
+  readonly list: CommandList;
+}
+type Command = DispatchCommand | WriteCommand | CopyCommand | ListCommand;
 
-/** Dynamic uniform offsets are multiples of 256 bytes on every adapter. */
-const UNIFORM_WORDS = 256 / 4;
-const UNIFORM = 64 | 8; // GPUBufferUsage UNIFORM | COPY_DST
-
-/** A growing array of 32-bit words, seen as each of the three parameter types. */
-class Words {
-  u32 = new Uint32Array(4096);
-  i32 = new Int32Array(this.u32.buffer);
-  f32 = new Float32Array(this.u32.buffer);
-  used = 0;
-
-  take(count: number): number {
-    const start = this.used;
-    this.used += count;
-    if (this.used > this.u32.length) {
-      const grown = new Uint32Array(Math.max(this.used, 2 * this.u32.length));
-      grown.set(this.u32);
-      this.u32 = grown;
-      this.i32 = new Int32Array(grown.buffer);
-      this.f32 = new Float32Array(grown.buffer);
-    }
-    return start;
-  }
+/** A prepared list of commands, encoded again at every use. */
+export interface CommandList {
+  readonly commands: readonly (DispatchCommand | WriteCommand)[];
+  readonly parameters: Parameters;
+  readonly dispatches: number;
+  /** Every block that the commands use. */
+  readonly blocks: readonly Block[];
 }
 
 export interface RecorderHost {
@@ -70,19 +59,38 @@ export class Recorder {
   submits = 0;
   encodeMs = 0;
   private commands: Command[] = [];
-  private readonly immediates = new Words();
-  private readonly uniforms = new Words();
-  private ring: GPUBuffer | null = null;
-  private readonly ringGroups = new Map<number, GPUBindGroup>();
+  /** Dispatches, writes and copies that wait. */
+  private waiting = 0;
+  private readonly parameters: Parameters;
+  private readonly retired: Parameters[] = [];
   private readonly blocks: Block[] = [];
 
   constructor(
     private readonly host: RecorderHost,
     private readonly threshold: number,
-  ) {}
+  ) {
+    this.parameters = new Parameters(host.gpu, host.pipelines);
+  }
 
-  dispatch(op: string, { kernel, buffers, params, workgroups }: Dispatch): void {
-    if (workgroups === 0) return;
+  dispatch(op: string, dispatch: Dispatch): void {
+    if (dispatch.workgroups === 0) return;
+    const { blocks } = this;
+    const { buffers } = dispatch;
+    blocks.length = buffers.length;
+    for (let i = 0; i < buffers.length; i++) blocks[i] = this.blockOf(buffers[i], op);
+    const command = this.prepare(op, dispatch, blocks, this.parameters);
+    for (let i = 0; i < blocks.length; i++) blocks[i].batch = this.batch;
+    this.push(command);
+    this.dispatches++;
+  }
+
+  /** A dispatch as a command: its pipeline, bind group and place among the parameters. */
+  prepare(
+    op: string,
+    { kernel, buffers, params, workgroups }: Dispatch,
+    blocks: readonly Block[],
+    parameters: Parameters,
+  ): DispatchCommand {
     const limit = this.host.gpu.limits.maxComputeWorkgroupsPerDimension;
     const folded = workgroups > limit;
     if (!(workgroups > 0 && workgroups <= 2 ** 32 && Number.isInteger(workgroups))) {
@@ -95,24 +103,31 @@ export class Recorder {
           `got ${buffers.length} and ${params.length}`,
       );
     }
-    const { blocks } = this;
-    blocks.length = buffers.length;
-    for (let i = 0; i < buffers.length; i++) blocks[i] = this.blockOf(buffers[i], op);
     const group = this.host.pipelines.group(pipeline, blocks);
-    for (let i = 0; i < blocks.length; i++) blocks[i].batch = this.batch;
-
     let [x, y] = [workgroups, 1];
     if (folded) [x, y] = foldWorkgroups(workgroups, limit);
-    const start = this.storeParams(pipeline, params, workgroups);
-    this.commands.push({ kind: 'dispatch', pipeline, group, x, y, start });
-    this.dispatches++;
+    const start = parameters.store(pipeline, params, workgroups);
+    return { kind: 'dispatch', pipeline, group, x, y, start };
+  }
+
+  /** Everything in a list, once more. */
+  replay(list: CommandList): void {
+    for (const block of list.blocks) block.batch = this.batch;
+    this.push({ kind: 'list', list }, list.dispatches);
+    this.dispatches += list.dispatches;
+    this.submitIfFull();
+  }
+
+  private push(command: Command, count = 1): void {
+    this.commands.push(command);
+    this.waiting += count;
   }
 
   /** Writes in order: at once where no waiting command uses the block, else after those that do. */
   write(block: Block, offset: number, data: Uint8Array<ArrayBuffer>): void {
     if (block.batch === this.batch && this.commands.length > 0) this.submitIfReady();
     if (block.batch === this.batch && this.commands.length > 0) {
-      this.commands.push({ kind: 'write', block, offset, data: data.slice() });
+      this.push({ kind: 'write', block, offset, data: data.slice() });
     } else {
       this.host.gpu.queue.writeBuffer(block.gpu, offset, data);
     }
@@ -120,12 +135,12 @@ export class Recorder {
 
   copy(block: Block, offset: number, bytes: number, to: GPUBuffer): void {
     block.batch = this.batch;
-    this.commands.push({ kind: 'copy', block, offset, bytes, to });
+    this.push({ kind: 'copy', block, offset, bytes, to });
   }
 
   /** Submits a full batch, if its pipelines are ready; ops call this and never wait. */
   submitIfFull(): void {
-    if (this.commands.length >= this.threshold) this.submitIfReady();
+    if (this.waiting >= this.threshold) this.submitIfReady();
   }
 
   submitIfReady(): void {
@@ -141,13 +156,19 @@ export class Recorder {
     }
   }
 
+  /** Destroys parameters once no waiting command needs them. */
+  retire(parameters: Parameters): void {
+    this.submitIfReady();
+    if (this.commands.length === 0) parameters.destroy();
+    else this.retired.push(parameters);
+  }
+
   /** Drops what waits; for a device that is gone. */
   clear(): void {
     this.commands = [];
-    this.immediates.used = this.uniforms.used = 0;
-    this.ring?.destroy();
-    this.ring = null;
-    this.ringGroups.clear();
+    this.waiting = 0;
+    this.parameters.clear();
+    this.parameters.destroy();
   }
 
   /** The block behind a live buffer of this device. */
@@ -165,30 +186,17 @@ export class Recorder {
     return block;
   }
 
-  private storeParams(pipeline: Pipeline, params: readonly number[], workgroups: number): number {
-    const { types, words, immediates } = pipeline;
-    if (words === 0) return 0;
-    const store = immediates ? this.immediates : this.uniforms;
-    const start = store.take(immediates ? words : roundUp(words, UNIFORM_WORDS));
-    for (let i = 0; i < types.length; i++) {
-      const type = types[i];
-      if (type === 0) store.u32[start + i] = params[i];
-      else if (type === 1) store.i32[start + i] = params[i];
-      else store.f32[start + i] = params[i];
-    }
-    if (pipeline.folded) store.u32[start + words - 1] = workgroups;
-    return start;
-  }
-
   private submit(): void {
     const started = performance.now();
     const commands = this.commands;
     this.commands = [];
+    this.waiting = 0;
     this.batch++;
     this.host.faults.context(() => describe(commands));
-    this.uploadUniforms();
+    this.parameters.upload();
     this.encode(commands);
-    this.immediates.used = this.uniforms.used = 0;
+    this.parameters.clear();
+    for (const parameters of this.retired.splice(0)) parameters.destroy();
     this.encodeMs += performance.now() - started;
   }
 
@@ -207,72 +215,42 @@ export class Recorder {
       }
       encoder = null;
     };
-    for (const command of commands) {
-      if (command.kind === 'dispatch') {
-        const next = command.pipeline;
-        if (next.gpu === null) continue; // failed to compile, and has said so
-        encoder ??= gpu.createCommandEncoder();
-        if (pass === null) {
-          pass = encoder.beginComputePass();
-          pipeline = group = null;
+    const run = (commands: readonly Command[], parameters: Parameters): void => {
+      for (let i = 0; i < commands.length; i++) {
+        const command = commands[i];
+        if (command.kind === 'dispatch') {
+          const next = command.pipeline;
+          if (next.gpu === null) continue; // failed to compile, and has said so
+          encoder ??= gpu.createCommandEncoder();
+          if (pass === null) {
+            pass = encoder.beginComputePass();
+            pipeline = group = null;
+          }
+          if (next !== pipeline) pass.setPipeline((pipeline = next).gpu!);
+          if (command.group !== group) pass.setBindGroup(0, (group = command.group));
+          parameters.set(pass, next, command.start);
+          pass.dispatchWorkgroups(command.x, command.y);
+        } else if (command.kind === 'list') {
+          run(command.list.commands, command.list.parameters);
+        } else if (command.kind === 'copy') {
+          encoder ??= gpu.createCommandEncoder();
+          pass?.end();
+          pass = null;
+          encoder.copyBufferToBuffer(command.block.gpu, command.offset, command.to, 0, command.bytes);
+        } else {
+          finish();
+          gpu.queue.writeBuffer(command.block.gpu, command.offset, command.data);
         }
-        if (next !== pipeline) pass.setPipeline((pipeline = next).gpu!);
-        if (command.group !== group) pass.setBindGroup(0, (group = command.group));
-        if (next.words > 0) {
-          if (next.immediates) pass.setImmediates(0, this.immediates.u32, command.start, next.words);
-          else pass.setBindGroup(1, this.ringGroup(next.words), [command.start * 4]);
-        }
-        pass.dispatchWorkgroups(command.x, command.y);
-      } else if (command.kind === 'copy') {
-        encoder ??= gpu.createCommandEncoder();
-        pass?.end();
-        pass = null;
-        encoder.copyBufferToBuffer(command.block.gpu, command.offset, command.to, 0, command.bytes);
-      } else {
-        finish();
-        gpu.queue.writeBuffer(command.block.gpu, command.offset, command.data);
       }
-    }
+    };
+    run(commands, this.parameters);
     finish();
   }
-
-  /** Sends the parameters of the whole batch in one write, before its commands. */
-  private uploadUniforms(): void {
-    const { used, u32 } = this.uniforms;
-    if (used === 0) return;
-    const { gpu } = this.host;
-    if (this.ring === null || this.ring.size < used * 4) {
-      this.ring?.destroy();
-      this.ringGroups.clear();
-      this.ring = gpu.createBuffer({ label: 'parameters', size: u32.byteLength, usage: UNIFORM });
-    }
-    gpu.queue.writeBuffer(this.ring, 0, u32, 0, used);
-  }
-
-  /** The ring with a binding wide enough for `words`; the dynamic offset chooses the place. */
-  private ringGroup(words: number): GPUBindGroup {
-    const size = roundUp(words, UNIFORM_WORDS) * 4;
-    let group = this.ringGroups.get(size);
-    if (!group) {
-      group = this.host.gpu.createBindGroup({
-        label: 'parameters',
-        layout: this.host.pipelines.uniformLayout(),
-        entries: [{ binding: 0, resource: { buffer: this.ring!, size } }],
-      });
-      this.ringGroups.set(size, group);
-    }
-    return group;
-  }
-}
-
-function roundUp(value: number, multiple: number): number {
-  return Math.ceil(value / multiple) * multiple;
 }
 
 /** The ops of a batch, for an error that names none. */
 function describe(commands: readonly Command[]): string {
-  const ops = new Set(
-    commands.map((c) => (c.kind === 'dispatch' ? c.pipeline.label.split(' [')[0] : c.kind)),
-  );
+  const flat = commands.flatMap<Command>((c) => (c.kind === 'list' ? c.list.commands : [c]));
+  const ops = new Set(flat.map((c) => (c.kind === 'dispatch' ? c.pipeline.label.split(' [')[0] : c.kind)));
   return `one of ${[...ops].slice(0, 8).join(', ')}`;
 }
