@@ -111,6 +111,8 @@ export { mean } from './autograd/ops/mean.js';
 export { type NormOptions, norm } from './autograd/ops/norm.js';
 export {
   type LayerNormOptions,
+  addLayerNorm,
+  addRMSNorm,
   layerNorm,
   type RMSNormOptions,
   rmsNorm,

@@ -1,8 +1,8 @@
 /** Softmax and log-softmax along one dim, with their gradients: WGSL and host loops. */
 import type { HostArray, SimdModule, SimdView } from '../device/types.js';
-import { type RowTemplate, total } from './row.js';
+import { type Fold, type RowCode, type RowTemplate, total } from './row.js';
 import { lineSpace } from './scan.js';
-import { declarations, INF, NAN, ORDER_KEYS, snippet } from './wgsl.js';
+import { declarations, NAN, type Snippet, snippet } from './wgsl.js';
 import { LOG } from './wgsl-math.js';
 
 export interface SoftmaxParams {
@@ -10,43 +10,68 @@ export interface SoftmaxParams {
 }
 
 /**
- * The maximum as an integer key, so that NaN and infinity are seen. Rows with NaN or +∞, or of −∞ only, are NaN
- * throughout; single elements of −∞ weigh nothing.
- */
-const MAXIMUM = (x: string) => [
-  { fold: 'top', type: 'u32', init: '0u', step: `max(acc, order_key(${x}))`, merge: 'max(acc, other)' },
-  'let regular = top > order_key(-inf()) && top < order_key(inf());',
-  'let most = from_order_key(top);',
-  total('sum', `exp_down(${x} - most)`),
-];
-
-/**
  * e^x for x ≤ 0, −∞ included. The adapter's exp is off by 3 + 2|x| ulp at most, which weights of a sum can bear, and on
  * software adapters it takes a third of the time of an exact one.
  */
 export const EXP_DOWN = snippet('fn exp_down(x: f32) -> f32 { return select(exp(x), 0.0, x < -104.0); }');
 
-const FUNCTIONS = declarations(ORDER_KEYS, NAN, INF, EXP_DOWN, LOG);
+/** `exp_down` of as many numbers as a turn reads. */
+export function expDowns({ type }: Pick<RowCode, 'type'>): Snippet {
+  return snippet(
+    `fn exp_downs(x: ${type}) -> ${type} { return select(exp(x), ${type}(), x < ${type}(-104.0)); }`,
+  );
+}
 
-/** Reads each element three times (once from memory, where rows fit into the cache), writes it once; two exponentials. */
+/**
+ * The largest number of the row, `top`, and `sum` = Σ exp(x − top) in one loop, with one exponential per number: whichever
+ * of the old maximum and the new number is smaller is weighed. `seen` is the largest magnitude as bits, which tell of NaN.
+ * Needs `exp_down` and `exp_downs`.
+ */
+export function onlineSum(x: string, { type, lanes }: Pick<RowCode, 'type' | 'lanes'>): Fold {
+  const bits = lanes === 4 ? 'vec4u' : 'u32';
+  return {
+    vars: { top: ['f32', '-3.4028234e38'], sum: ['f32', '0.0'], seen: ['u32', '0u'] },
+    step: `let v = ${x};
+seen_v = max(seen_v, bitcast<${bits}>(v) & ${bits}(0x7fffffffu));
+let above = v - top_v;
+let weight_v = exp_downs(-abs(above));
+sum_v = select(sum_v + weight_v, sum_v * weight_v + 1.0, above > ${type}());
+top_v = max(top_v, v);`,
+    merge: `let most = max(top, other_top);
+sum = sum * exp_down(top - most) + other_sum * exp_down(other_top - most);
+top = most;
+seen = max(seen, other_seen);`,
+  };
+}
+
+/**
+ * Behind `onlineSum`: `regular` is false for rows with NaN or +∞, or of −∞ only, which are NaN throughout. Elements of −∞
+ * weigh nothing, so a sum of 0 is that of no others.
+ */
+export const REGULAR = 'let regular = seen <= 0x7f800000u && bitcast<u32>(top) != 0x7f800000u && sum > 0.0;';
+
+/** Reads each element twice, the second time mostly from cache, and writes it once; two exponentials. */
 export const softmaxRows: RowTemplate = {
   name: 'softmax',
   operands: { x: 'row', y: 'row' },
-  declarations: FUNCTIONS,
-  steps: ({ read, write }) => [
-    ...MAXIMUM(read('x')),
-    { each: write('y', `select(nan(), exp_down(${read('x')} - most) / sum, regular)`) },
+  declarations: (code) => declarations(NAN, EXP_DOWN, expDowns(code)),
+  steps: (code) => [
+    onlineSum(code.read('x'), code),
+    REGULAR,
+    'let scale = select(nan(), 1.0 / sum, regular);',
+    { each: code.write('y', `exp_downs(${code.read('x')} - top) * scale`) },
   ],
 };
 
 export const logSoftmaxRows: RowTemplate = {
   name: 'logSoftmax',
   operands: { x: 'row', y: 'row' },
-  declarations: FUNCTIONS,
-  steps: ({ read, write }) => [
-    ...MAXIMUM(read('x')),
-    'let log_sum = log_f(sum);',
-    { each: write('y', `select(nan(), (${read('x')} - most) - log_sum, regular)`) },
+  declarations: (code) => declarations(NAN, EXP_DOWN, expDowns(code), LOG),
+  steps: (code) => [
+    onlineSum(code.read('x'), code),
+    REGULAR,
+    'let log_sum = select(nan(), log_f(sum), regular);',
+    { each: code.write('y', `(${code.read('x')} - top) - log_sum`) },
   ],
 };
 
@@ -54,18 +79,18 @@ export const softmaxBackwardRows: RowTemplate = {
   name: 'softmaxBackward',
   operands: { g: 'row', y: 'row', dx: 'row' },
   steps: ({ read, write }) => [
-    total('dot', `${read('g')} * ${read('y')}`),
-    { each: write('dx', `${read('y')} * (${read('g')} - dot)`) },
+    total('inner_product', `${read('g')} * ${read('y')}`),
+    { each: write('dx', `${read('y')} * (${read('g')} - inner_product)`) },
   ],
 };
 
 export const logSoftmaxBackwardRows: RowTemplate = {
   name: 'logSoftmaxBackward',
   operands: { g: 'row', y: 'row', dx: 'row' },
-  declarations: declarations(EXP_DOWN),
+  declarations: (code) => declarations(expDowns(code)),
   steps: ({ read, write }) => [
     total('sum', read('g')),
-    { each: write('dx', `${read('g')} - exp_down(${read('y')}) * sum`) },
+    { each: write('dx', `${read('g')} - exp_downs(${read('y')}) * sum`) },
   ],
 };
 

@@ -15,7 +15,7 @@ export {
   smoothL1Loss,
 } from '../autograd/ops/losses.js';
 export { linear } from '../autograd/ops/matmul.js';
-export { layerNorm, rmsNorm } from '../autograd/ops/norm-layers.js';
+export { addLayerNorm, addRMSNorm, layerNorm, rmsNorm } from '../autograd/ops/norm-layers.js';
 export { oneHot } from '../autograd/ops/one-hot.js';
 export { logSoftmax, softmax } from '../autograd/ops/softmax.js';
 export * as init from './init.js';

@@ -1,4 +1,11 @@
-import { layerNorm, logSoftmax, rmsNorm, softmax } from '../../src/autograd/ops/row.js';
+import {
+  addLayerNorm,
+  addRMSNorm,
+  layerNorm,
+  logSoftmax,
+  rmsNorm,
+  softmax,
+} from '../../src/autograd/ops/row.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
@@ -14,7 +21,9 @@ const softmaxSamples: readonly Sample[] = [
   { name: 'middle', inputs: [values([2, 3, 4], 3)], params: { dim: 1 } },
   { name: 'row of one', inputs: [values([3, 1], 4)], params: { dim: 1 } },
   { name: 'scalar', inputs: [values([], 5)], params: { dim: 0 } },
+  { name: 'rows of vectors', inputs: [values([5, 8], 15)], params: { dim: 1 } },
   { name: 'long rows', inputs: [values([2, 300], 6)], params: { dim: 1 }, noGolden: true },
+  { name: 'long odd rows', inputs: [values([2, 601], 16)], params: { dim: 1 }, noGrad: true, noGolden: true },
   { name: 'longer rows', inputs: [values([2, 4500], 7)], params: { dim: 1 }, noGrad: true, noGolden: true },
   { name: 'long columns', inputs: [values([300, 2], 8)], params: { dim: 0 }, noGolden: true },
   { name: 'many rows', inputs: [values([1100, 3], 9)], params: { dim: 1 }, noGrad: true, noGolden: true },
@@ -38,6 +47,23 @@ const softmaxSamples: readonly Sample[] = [
           [-INF, INF, 5, 1],
           [1, NaN, 2, 3],
           [-0, 0, -0, 0],
+        ].flat(),
+      ),
+    ],
+    params: { dim: 1 },
+    noGrad: true,
+  },
+  {
+    name: 'special values in odd rows',
+    inputs: [
+      of(
+        [5, 3],
+        [
+          [1, -INF, 2],
+          [-INF, -INF, -INF],
+          [1, INF, 2],
+          [-INF, INF, NaN],
+          [NaN, 2, 3],
         ].flat(),
       ),
     ],
@@ -82,7 +108,9 @@ function normSamples(withBias: boolean): Sample[] {
     { name: 'two dims', x: values([2, 3, 4], 3), shape: [3, 4] },
     { name: 'batches', x: values([2, 3, 4], 4), shape: [4] },
     { name: 'large eps', x: values([3, 5], 5), shape: [5], eps: 0.5 },
+    { name: 'rows of vectors', x: values([5, 8], 13), shape: [8] },
     { name: 'long rows', x: values([2, 300], 6), shape: [300], noGolden: true },
+    { name: 'long odd rows', x: values([2, 601], 14), shape: [601], noGrad: true, noGolden: true },
     { name: 'longer rows', x: values([2, 4500], 7), shape: [4500], noGrad: true, noGolden: true },
     // Rows near 0 (RMS norm) or of nearly equal elements (layer norm) have gradients too large to compare in float32.
     {
@@ -105,6 +133,31 @@ function normSamples(withBias: boolean): Sample[] {
       samples.push({ ...all, name: `${name}, weight and bias`, inputs: [x, weight, values(shape, 12)] });
     return samples;
   });
+}
+
+/** Samples of x + r from those of x. */
+function sumSamples(samples: readonly Sample[]): Sample[] {
+  return samples.map((s) => {
+    const [x, ...rest] = s.inputs;
+    return { ...s, inputs: [x, values(x.shape, 21, 0, 0.5), ...rest] };
+  });
+}
+
+function sumErrors(
+  name: string,
+  fn: (x: Tensor, r: Tensor, shape: number, o?: { weight?: Tensor }) => readonly Tensor[],
+): ErrorSample[] {
+  return [
+    {
+      name: 'shapes that only broadcast',
+      run: (device) => fn(tensor([[1, 2]], { device }), tensor([1, 2], { device }), 2),
+      error: ShapeError,
+      message: `${name}: expected two tensors of one shape, got [1, 2] and [2]; use expand()`,
+    },
+    ...normErrors(name, (x, shape, o) => fn(x, x, shape as number, o)[0]).filter(
+      (e) => e.name !== 'integers',
+    ),
+  ];
 }
 
 function normErrors(
@@ -164,7 +217,7 @@ export const rowOps: readonly OpInfo[] = [
   }),
   row<NormCase>({
     name: 'layerNorm',
-    covers: ['layerNorm', 'layerNormBackward', 'layerNormAffineBackward'],
+    covers: ['layerNorm', 'layerNormBackward'],
     run: ([a, weight, bias], { shape, eps }) => layerNorm(a, shape, { weight, bias, eps }),
     torch: "F.layer_norm(a, p['shape'], *inputs[1:], eps=p.get('eps', 1e-5))",
     samples: [
@@ -188,19 +241,36 @@ export const rowOps: readonly OpInfo[] = [
   }),
   row<NormCase>({
     name: 'layerNorm with bias only',
-    covers: ['layerNorm', 'layerNormBackward', 'layerNormAffineBackward'],
+    covers: ['layerNorm', 'layerNormBackward'],
     run: ([a, bias], { shape }) => layerNorm(a, shape, { bias }),
     torch: "F.layer_norm(a, p['shape'], None, b)",
     samples: [{ name: 'rows', inputs: [values([3, 5], 1), values([5], 2)], params: { shape: [5] } }],
   }),
   row<NormCase>({
     name: 'rmsNorm',
-    covers: ['rmsNorm', 'rmsNormBackward', 'rmsNormAffineBackward'],
+    covers: ['rmsNorm', 'rmsNormBackward'],
     run: ([a, weight], { shape, eps }) => rmsNorm(a, shape, { weight, eps }),
     // PyTorch has it since 2.4.
     torch:
       "a * torch.rsqrt(a.square().mean(tuple(range(-len(p['shape']), 0)), keepdim=True) + p.get('eps', 2**-52)) * (b if len(inputs) > 1 else 1)",
     samples: normSamples(false),
     errors: normErrors('rmsNorm', rmsNorm),
+  }),
+  row<NormCase>({
+    name: 'addLayerNorm',
+    covers: ['addLayerNorm', 'layerNormBackward'],
+    run: ([a, b, weight, bias], { shape, eps }) => addLayerNorm(a, b, shape, { weight, bias, eps }),
+    torch: "(a + b, F.layer_norm(a + b, p['shape'], *inputs[2:], eps=p.get('eps', 1e-5)))",
+    samples: sumSamples(normSamples(true)),
+    errors: sumErrors('addLayerNorm', addLayerNorm),
+  }),
+  row<NormCase>({
+    name: 'addRMSNorm',
+    covers: ['addRMSNorm', 'rmsNormBackward'],
+    run: ([a, b, weight], { shape, eps }) => addRMSNorm(a, b, shape, { weight, eps }),
+    torch:
+      "(a + b, (a + b) * torch.rsqrt((a + b).square().mean(tuple(range(-len(p['shape']), 0)), keepdim=True) + p.get('eps', 2**-52)) * (c if len(inputs) > 2 else 1))",
+    samples: sumSamples(normSamples(false)),
+    errors: sumErrors('addRMSNorm', addRMSNorm),
   }),
 ];

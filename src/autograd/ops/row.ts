@@ -1,3 +1,10 @@
 /** Operations along rows. */
-export { type LayerNormOptions, layerNorm, type RMSNormOptions, rmsNorm } from './norm-layers.js';
+export {
+  addLayerNorm,
+  addRMSNorm,
+  type LayerNormOptions,
+  layerNorm,
+  type RMSNormOptions,
+  rmsNorm,
+} from './norm-layers.js';
 export { logSoftmax, softmax } from './softmax.js';
