@@ -128,7 +128,7 @@ function replay<O>(entry: Entry<O>, tensors: readonly Tensor[]): O {
   entry.recording.replay();
   for (const storage of entry.changed) storage.version++;
   // Somebody has released what an earlier call returned.
-  if (listTensors(entry.outputs).some((t) => t.isReleased)) entry.outputs = aliased(entry);
+  if (listTensors(entry.outputs).some((t) => t.isReleased)) entry.outputs = revived(entry);
   return entry.outputs;
 }
 
@@ -171,7 +171,7 @@ function record<I extends readonly unknown[], O>(
     },
     refuse: (what) => {
       refused ??= new GradError(
-        `capture: expected a step that can be repeated without the host, got one that ${what} ${place() ?? ''}; ` +
+        `capture: expected a step that can be repeated without the host, got one that ${what} at ${place()}; ` +
           'do that outside, with what the step returns',
       );
       return refused;
@@ -240,9 +240,13 @@ function copyInto(from: Tensor, to: Tensor): void {
   to.storage.version++;
 }
 
-function aliased<O>(entry: Entry<O>): O {
+/** The outputs with new handles for those that were released. */
+function revived<O>({ outputs, held }: Entry<O>): O {
   let next = 0;
-  return substitute(entry.outputs, () => unscoped(() => entry.held[next++].alias())) as O;
+  return substitute(outputs, (t) => {
+    const mine = held[next++];
+    return t.isReleased ? unscoped(() => mine.alias()) : t;
+  }) as O;
 }
 
 function releaseEntry(entry: Entry<unknown>): void {

@@ -155,13 +155,15 @@ export class Tensor implements View {
 
   /** Reads the elements in row-major order, once all recorded work is done. bool comes as 0/1 bytes, float16 as float32. */
   data(): Promise<TensorData> {
-    if (capturing.current) {
-      const refused = Promise.reject<TensorData>(capturing.current.refuse('read a tensor'));
-      // capture() throws it too.
-      refused.catch(() => {});
-      return refused;
-    }
-    return this.read();
+    return capturing.current ? this.refuseRead() : this.read();
+  }
+
+  /** What reading gives in a capture. */
+  private refuseRead(): Promise<never> {
+    const refused = Promise.reject<never>(capturing.current!.refuse('read a tensor'));
+    // Whether anybody awaits it or not, capture() throws it.
+    refused.catch(() => {});
+    return refused;
   }
 
   private async read(): Promise<TensorData> {
@@ -182,11 +184,13 @@ export class Tensor implements View {
   }
 
   /** Reads the only element. @throws ShapeError where there is not exactly one. */
-  async item(): Promise<number> {
+  item(): Promise<number> {
     if (this.numel !== 1) {
-      throw new ShapeError(`item: expected a tensor of one element, got shape ${formatShape(this.shape)}`);
+      const message = `item: expected a tensor of one element, got shape ${formatShape(this.shape)}`;
+      return Promise.reject(new ShapeError(message));
     }
-    return (await this.data())[0];
+    if (capturing.current) return this.refuseRead();
+    return this.read().then(([value]) => value);
   }
 
   /** Another handle on the same storage and graph; of a leaf, only on its values. @internal */

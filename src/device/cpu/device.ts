@@ -3,6 +3,7 @@ import type { DType, HostData } from '../dtype.js';
 import { hostView, ITEM_SIZE } from '../dtype.js';
 import { DeviceError } from '../errors.js';
 import type {
+  Capture,
   Device,
   DeviceBuffer,
   DeviceInfo,
@@ -16,6 +17,7 @@ import type {
 } from '../types.js';
 import { narrow, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
+import { CPUCapture, type RecordingHost } from './recording.js';
 import { instantiateSimd, type Simd, simdFeatures } from './simd.js';
 import { threadCount } from './thread-count.js';
 import type { Threads } from './threads.js';
@@ -23,6 +25,8 @@ import type { Threads } from './threads.js';
 /** A block of the memory, with the typed arrays over it that were asked for. */
 class CPUBuffer implements DeviceBuffer {
   freed = false;
+  /** Called when it is freed. */
+  watchers: Set<() => void> | null = null;
   private epoch = -1;
   private views: Partial<Record<DType, HostData>> = {};
 
@@ -71,6 +75,7 @@ export class CPUDevice implements Device {
   private readonly wasm: Simd;
   private pool: MemoryPool | undefined;
   private dispatches = 0;
+  private capturing: CPUCapture | null = null;
   /** Blocks that the running program needs besides its views. */
   private temporary: Block[] = [];
 
@@ -97,7 +102,9 @@ export class CPUDevice implements Device {
   allocate(bytes: number, op: string): DeviceBuffer {
     const pool = this.opened();
     const rounded = Math.ceil(bytes / 4) * 4;
-    return new CPUBuffer(this, rounded, pool.take(rounded, op), pool);
+    const buffer = new CPUBuffer(this, rounded, pool.take(rounded, op), pool);
+    this.capturing?.buffers.allocate(buffer);
+    return buffer;
   }
 
   /** After `close` this does nothing: the memory is gone already, and garbage collection may come late. */
@@ -106,6 +113,8 @@ export class CPUDevice implements Device {
     const mine = this.own(buffer);
     if (mine.freed) throw new DeviceError('cpu: expected a buffer in use, got one that was freed before');
     mine.freed = true;
+    mine.watchers?.forEach((freed) => freed());
+    this.capturing?.buffers.free(mine);
     this.pool.give(mine.block);
   }
 
@@ -119,6 +128,7 @@ export class CPUDevice implements Device {
       data.byteLength,
     );
     target.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    this.capturing?.write(mine, byteOffset, data);
   }
 
   async read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
@@ -131,20 +141,34 @@ export class CPUDevice implements Device {
   }
 
   execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
-    const pool = this.opened();
-    this.dispatches++;
+    this.opened();
     const ins = inputs as readonly CPUView[];
     const outs = outputs as readonly CPUView[];
     for (const view of ins) this.own(view.buffer);
     for (const view of outs) this.own(view.buffer);
-    try {
-      if (ins.some(isFloat16) || outs.some(isFloat16)) this.runWidened(pool, program, ins, outs, params);
-      else this.run(program, ins, outs, params);
-    } finally {
-      for (const block of this.temporary) pool.give(block);
-      this.temporary.length = 0;
-      this.wasm.endProgram();
-    }
+    this.prepare(program, ins, outs, params)();
+    this.capturing?.call({ program, inputs, outputs, params });
+  }
+
+  capture(): Capture {
+    this.opened();
+    if (this.capturing) throw new DeviceError('capture: expected one capture at a time, got a second one');
+    const host: RecordingHost = {
+      allocate: (bytes) => this.allocate(bytes, 'capture'),
+      free: (buffer) => this.free(buffer),
+      write: (buffer, data, offset) => this.write(buffer, data, offset),
+      watch: (buffer, freed) => {
+        const watchers = (this.own(buffer).watchers ??= new Set());
+        watchers.add(freed);
+        return () => watchers.delete(freed);
+      },
+      prepare: ({ program, inputs, outputs, params }) =>
+        this.prepare(program, inputs as readonly CPUView[], outputs as readonly CPUView[], params as never),
+    };
+    const end = (): void => {
+      this.capturing = null;
+    };
+    return (this.capturing = new CPUCapture(host, end));
   }
 
   async synchronize(): Promise<void> {
@@ -177,17 +201,53 @@ export class CPUDevice implements Device {
     await this.wasm.threads.close();
   }
 
-  private run<P>(
+  /** A program with its arguments made, to be run now or again and again. */
+  private prepare<P>(
     program: Program<P>,
     inputs: readonly CPUView[],
     outputs: readonly CPUView[],
     params: P,
-  ): void {
+  ): () => void {
+    const run =
+      inputs.some(isFloat16) || outputs.some(isFloat16)
+        ? () => this.runWidened(this.opened(), program, inputs, outputs, params)
+        : this.prepareWide(program, inputs, outputs, params);
+    return () => {
+      const pool = this.opened();
+      this.dispatches++;
+      try {
+        run();
+      } finally {
+        for (const block of this.temporary) pool.give(block);
+        this.temporary.length = 0;
+        this.wasm.endProgram();
+      }
+    };
+  }
+
+  /** `prepare` without float16. */
+  private prepareWide<P>(
+    program: Program<P>,
+    inputs: readonly CPUView[],
+    outputs: readonly CPUView[],
+    params: P,
+  ): () => void {
     const takes = program.simdIntegers ? isWord : isFloat32;
-    if (program.simd && inputs.every(takes) && outputs.every(isFloat32)) {
-      if (program.simd(this.simd, inputs.map(simdView), outputs.map(simdView), params)) return;
-    }
-    program.host(inputs.map(hostArray), outputs.map(hostArray), params);
+    const simd = program.simd && inputs.every(takes) && outputs.every(isFloat32);
+    const [simdInputs, simdOutputs] = simd ? [inputs.map(simdView), outputs.map(simdView)] : [[], []];
+    let [hostInputs, hostOutputs]: HostArray[][] = [[], []];
+    let epoch = -1;
+    return () => {
+      if (simd && program.simd!(this.simd, simdInputs, simdOutputs, params)) return;
+      const pool = this.opened();
+      if (epoch !== pool.epoch) {
+        // Views of memory that has grown since are detached, or too short.
+        epoch = pool.epoch;
+        hostInputs = inputs.map(hostArray);
+        hostOutputs = outputs.map(hostArray);
+      }
+      program.host(hostInputs, hostOutputs, params);
+    };
   }
 
   /** Runs a program on float32 copies of its float16 views, then rounds the outputs. */
@@ -212,7 +272,7 @@ export class CPUDevice implements Device {
     outputs.forEach((view, i) => {
       if (isFloat16(view)) fill(view, wideOutputs[i]);
     });
-    this.run(program, wideInputs, wideOutputs, params);
+    this.prepareWide(program, wideInputs, wideOutputs, params)();
     outputs.forEach((view, i) => {
       if (!isFloat16(view)) return;
       const wide = wideOutputs[i].buffer.view('uint32') as Uint32Array;
