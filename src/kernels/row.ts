@@ -72,6 +72,8 @@ export interface RowTemplate {
   steps(code: RowCode): readonly RowStep[];
   readonly params?: readonly ParamSpec[];
   readonly declarations?: string | ((code: RowCode) => string);
+  /** There is nothing to share: one invocation per row on every adapter. */
+  readonly line?: boolean;
 }
 
 /** Rows of a call. */
@@ -145,7 +147,9 @@ export function rowDispatch(
   const wide = (name: string) => t.operands[name] === 'row' || t.operands[name] === 'column';
   const vectors =
     space.inner === 1 && space.n % 4 === 0 && ins.every(([name, v]) => !wide(name) || v.offset % 4 === 0);
-  const form = chooseForm(space, target, vectors);
+  const form: RowForm = t.line
+    ? { tree: false, size: 64, subgroups: false, lanes: vectors ? 4 : 1 }
+    : chooseForm(space, target, vectors);
   const types = [...ins, ...outs].map(([name, v]) => `${name}=${wgslType(v.dtype)}`);
   const way = form.tree ? (form.subgroups ? 'subgroups' : 'tree') : 'line';
   const key = `${t.name}:${way}${form.size}x${form.lanes}:${types}`;
