@@ -69,6 +69,8 @@ export interface KernelTarget {
   readonly maxStorageBuffers: number;
   /** The shapes that the adapter's matrix units multiply, D[M×N] += A[M×K] · B[K×N]; missing where it has none. */
   readonly subgroupMatrix?: readonly SubgroupMatrix[];
+  /** Invocations of a subgroup, where all have the same number. */
+  readonly subgroupSize?: number;
 }
 
 /** One shape of `chromium-experimental-subgroup-matrix`: types of the factors and of the result. */

@@ -136,6 +136,7 @@ export class WebGPUDevice implements Device {
       subgroups: gpu.features.has('subgroups'),
       maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
       subgroupMatrix: subgroupMatrices(found.adapter, gpu),
+      subgroupSize: subgroupSize(found.adapter),
     };
     this.timing = options.timing ?? false;
     const faults = (this.faults = new Faults(gpu));
@@ -386,6 +387,12 @@ function subgroupMatrices(adapter: GPUAdapter, gpu: GPUDevice): SubgroupMatrix[]
     N,
     K,
   }));
+}
+
+/** Invocations of a subgroup, or undefined where that varies. */
+function subgroupSize({ info }: GPUAdapter): number | undefined {
+  const { subgroupMinSize, subgroupMaxSize } = info;
+  return subgroupMinSize === subgroupMaxSize && subgroupMaxSize > 0 ? subgroupMaxSize : undefined;
 }
 
 function isHalf(view: View): boolean {
