@@ -45,7 +45,7 @@ export interface Program<P = unknown> {
   kernel(call: KernelCall<P>): readonly Dispatch[];
   /** A float32 WebAssembly path; returns false where it does not cover the case, and `host` runs instead. */
   simd?(module: SimdModule, inputs: readonly SimdView[], outputs: readonly SimdView[], params: P): boolean;
-  /** `simd` takes int32, uint32 and bool inputs beside the float32 ones; unless it says so, it is only called without. */
+  /** `simd` takes and gives int32, uint32 and bool beside float32; unless it says so, it is only called without. */
   readonly simdIntegers?: true;
 }
 
@@ -161,6 +161,19 @@ export type SimdBinary = (
   y: number,
 ) => void;
 
+/** y = f(x) with two parameters, as `SimdUnary`. */
+export type SimdUnaryWith = (
+  rows: number, columns: number, x: number, xRow: number, xCol: number, y: number, p: number, q: number,
+) => void;
+
+/** y = f(a, b) with two parameters, as `SimdBinary`. */
+export type SimdBinaryWith = (
+  rows: number, columns: number,
+  a: number, aRow: number, aCol: number,
+  b: number, bRow: number, bCol: number,
+  y: number, p: number, q: number,
+) => void;
+
 /**
  * The exports of the CPU device's WebAssembly module; grows with its kernels. All float32; addresses in bytes, sizes and
  * strides in elements.
@@ -181,6 +194,7 @@ export interface SimdModule {
   /** One word of the memory; as the JavaScript engine has it, the unsigned one may come negative. */
   loadU32(at: number): number;
   loadF32(at: number): number;
+  storeF32(at: number, value: number): void;
   /** Pooled scratch in the module's memory, valid until the running program is done. */
   scratch(bytes: number): number;
   /** As `scratch`, with `bytes` for every thread: for the arguments that kernels need one of per thread. */
@@ -278,6 +292,184 @@ export interface SimdModule {
   adamw(
     count: number, p: number, g: number, m: number, v: number,
     beta1: number, beta2: number, eps: number, decay: number, stepSize: number, rootScale: number,
+  ): void;
+
+  // Exact, or correctly rounded.
+  readonly square: SimdUnary;
+  readonly sign: SimdUnary;
+  readonly floor: SimdUnary;
+  readonly ceil: SimdUnary;
+  /** To the nearest whole number, halves to the even one. */
+  readonly round: SimdUnary;
+  readonly trunc: SimdUnary;
+  /** min(max(x, p), q); NaN stays. */
+  readonly clamp: SimdUnaryWith;
+  /** x where x > 0, else p · x. */
+  readonly leakyRelu: SimdUnaryWith;
+  /** Words of 0 and 1. */
+  readonly eq: SimdBinary;
+  readonly ne: SimdBinary;
+  readonly lt: SimdBinary;
+  readonly le: SimdBinary;
+  /** The same of int32; `eqInt` and `neInt` of any words. */
+  readonly eqInt: SimdBinary;
+  readonly neInt: SimdBinary;
+  readonly ltInt: SimdBinary;
+  readonly leInt: SimdBinary;
+  /** Bit by bit. */
+  readonly and: SimdBinary;
+  readonly or: SimdBinary;
+  readonly xor: SimdBinary;
+  /** y = a where the word c is not 0, else b, for words of any type. */
+  where(
+    rows: number, columns: number,
+    c: number, cRow: number, cCol: number,
+    a: number, aRow: number, aCol: number,
+    b: number, bRow: number, bCol: number,
+    y: number,
+  ): void;
+  // Within 3 ulp; pow within 1, with the special cases of C.
+  readonly rsqrt: SimdUnary;
+  readonly log1p: SimdUnary;
+  readonly expm1: SimdUnary;
+  readonly sin: SimdUnary;
+  readonly cos: SimdUnary;
+  readonly pow: SimdBinary;
+  /** x where x > 0, else p · (eˣ − 1). */
+  readonly elu: SimdUnaryWith;
+  /** log(1 + e^(p·x)) / p; x itself where p · x > q. */
+  readonly softplus: SimdUnaryWith;
+  /** y = a · f′(b). */
+  readonly clampBackward: SimdBinaryWith;
+  readonly leakyReluBackward: SimdBinaryWith;
+  readonly eluBackward: SimdBinaryWith;
+  readonly softplusBackward: SimdBinaryWith;
+
+  // y[i] from row i of x, for any strides; exchange the strides for columns. NaN wins in extremes.
+  readonly sumAbs: SimdUnary;
+  /** √(Σ x²) */
+  readonly norm: SimdUnary;
+  readonly countNonZero: SimdUnary;
+  readonly maxOf: SimdUnary;
+  readonly minOf: SimdUnary;
+  readonly maxAbs: SimdUnary;
+  readonly minAbs: SimdUnary;
+  /** As int32: the first of equals, the first NaN if there is one. */
+  readonly argmax: SimdUnary;
+  readonly argmin: SimdUnary;
+  readonly logSumExp: SimdUnary;
+  /** Σ (x − mean)² / max(columns − correction, 0), or its root. */
+  variance(
+    rows: number, columns: number, x: number, xRow: number, xCol: number, y: number, correction: number, root: boolean,
+  ): void;
+  /** Running sums of rows, or from their ends; x and y have the same strides. */
+  cumsum(rows: number, columns: number, x: number, y: number, row: number, column: number, reverse: boolean): void;
+  /** y = x · rstd · weight, row by row. Address 0: no weight. */
+  rmsNorm(rows: number, columns: number, x: number, weight: number, eps: number, y: number, rstd: number): void;
+  rmsNormBackward(
+    rows: number, columns: number, x: number, weight: number, rstd: number, g: number, dx: number,
+  ): void;
+  /** dWeight = Σ g · x · rstd and dBias = Σ g over rows, which are `stride` elements apart. Address 0 leaves one out. */
+  rmsNormAffine(
+    rows: number, columns: number, stride: number, x: number, rstd: number, g: number, dWeight: number, dBias: number,
+  ): void;
+
+  /** y = x for any strides of both, words of any type. */
+  copyStrided(
+    rows: number, columns: number,
+    x: number, xRow: number, xCol: number,
+    y: number, yRow: number, yCol: number,
+  ): void;
+  /** y[k] = row index[k] of the `size` rows of x, 0 where the index is `skip` (−1: none). False for an index out of range. */
+  selectRows(count: number, width: number, x: number, size: number, index: number, skip: number, y: number): boolean;
+  /** y = 0, then row index[k] of y += row k of x, in order; rows `xRow` and `yRow` apart. False for an index out of range. */
+  addRows(
+    count: number, width: number,
+    x: number, xRow: number, index: number, size: number, skip: number,
+    y: number, yRow: number,
+  ): boolean;
+  /** Contiguous float16 to float32, exactly, and back, to nearest with ties to even. */
+  widenFloat16(count: number, x: number, y: number): void;
+  narrowFloat16(count: number, x: number, y: number): void;
+
+  /**
+   * o = softmax(scale · q·kᵀ) · v of several heads, and lse, the log-sum-exp of each query's scores. Query i stands at
+   * `first` + i among the keys and sees those from `left` before it to `right` after it, but none whose word in `mask`
+   * (address 0: none) is 0. A query that sees nothing gives NaN, or 0 where `zeroEmpty`, and lse 0.
+   */
+  attentionForward(
+    heads: number, queries: number, keys: number, dim: number, vDim: number,
+    q: number, qHead: number, qRow: number,
+    k: number, kHead: number, kRow: number,
+    v: number, vHead: number, vRow: number,
+    mask: number, scale: number, first: number, left: number, right: number, zeroEmpty: boolean,
+    o: number, oHead: number, oRow: number, lse: number, lseHead: number,
+    scratch: number,
+  ): void;
+  /** Gradients of `attentionForward`; g has the strides of o. Address 0 leaves dk and dv out. */
+  attentionBackward(
+    heads: number, queries: number, keys: number, dim: number, vDim: number,
+    q: number, qHead: number, qRow: number,
+    k: number, kHead: number, kRow: number,
+    v: number, vHead: number, vRow: number,
+    mask: number, scale: number, first: number, left: number, right: number,
+    o: number, g: number, oHead: number, oRow: number, lse: number, lseHead: number,
+    dq: number, dqHead: number, dqRow: number,
+    dk: number, dkHead: number, dkRow: number,
+    dv: number, dvHead: number, dvRow: number,
+    scratch: number,
+  ): void;
+  /** `attentionForward` of a single query per head that sees all keys given. */
+  attentionRow(
+    heads: number, keys: number, dim: number, vDim: number,
+    q: number, qHead: number,
+    k: number, kHead: number, kRow: number,
+    v: number, vHead: number, vRow: number,
+    mask: number, scale: number, zeroEmpty: boolean,
+    o: number, oHead: number, lse: number, scratch: number,
+  ): void;
+  attentionScratchBytes(dim: number): number;
+  attentionBackwardScratchBytes(dim: number, vDim: number): number;
+  attentionRowScratchBytes(keys: number): number;
+
+  /** y[rows × n] = x[rows × k] · Wᵀ with W in blocks of int8 codes / 127 times a scale. */
+  matmulInt8(
+    rows: number, n: number, k: number,
+    x: number, xRow: number, w: number, scales: number, block: number,
+    y: number, yRow: number, scratch: number,
+  ): void;
+  /** The same with 4-bit codes, the first of a byte in its high half, of the 16 floats at `codes`. */
+  matmulNF4(
+    rows: number, n: number, k: number,
+    x: number, xRow: number, w: number, scales: number, block: number, codes: number,
+    y: number, yRow: number, scratch: number,
+  ): void;
+  /** `columns` columns from `first` (multiples of 16) of y[rows × k] = g[rows × n] · W. */
+  matmulTransposedInt8(
+    rows: number, n: number, k: number, first: number, columns: number,
+    g: number, gRow: number, w: number, scales: number, block: number,
+    y: number, yRow: number, scratch: number,
+  ): void;
+  matmulTransposedNF4(
+    rows: number, n: number, k: number, first: number, columns: number,
+    g: number, gRow: number, w: number, scales: number, block: number, codes: number,
+    y: number, yRow: number, scratch: number,
+  ): void;
+  quantizedScratchBytes(k: number): number;
+
+  /** y ← y + x · factor */
+  addScaled(count: number, x: number, factor: number, y: number): void;
+  /** p ← p − lr · (g + decay · p) */
+  sgd(count: number, p: number, g: number, lr: number, decay: number): void;
+  /** d = g + decay · p; b ← momentum · b + fresh · d; p ← p − lr · b, or p − lr · (d + momentum · b) where `nesterov`. */
+  sgdMomentum(
+    count: number, p: number, g: number, b: number,
+    lr: number, decay: number, momentum: number, fresh: number, nesterov: boolean,
+  ): void;
+  /** As `adamw`, with the L2 penalty added to the gradient instead: d = g + penalty · p. */
+  adam(
+    count: number, p: number, g: number, m: number, v: number,
+    beta1: number, beta2: number, eps: number, penalty: number, stepSize: number, rootScale: number,
   ): void;
 
   // Philox numbers of contiguous elements; seed and counter as two words each, the low one first.

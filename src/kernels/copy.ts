@@ -48,8 +48,9 @@ export const copyProgram: Program<null> = {
     });
   },
   simd(module, [x], [y]) {
-    return isContiguous(y.shape, y.strides) && copySimd(module, [x], [y], null);
+    return x.dtype === y.dtype && isContiguous(y.shape, y.strides) && copySimd(module, [x], [y], null);
   },
+  simdIntegers: true,
   kernel({ inputs: [x], outputs: [y] }: KernelCall<null>): Dispatch[] {
     const n = numel(y.shape);
     const space = collapse(y.shape, [x, y]);

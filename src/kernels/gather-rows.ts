@@ -7,6 +7,8 @@ import {
   type HostArray,
   type Kernel,
   type KernelCall,
+  type SimdModule,
+  type SimdView,
   type WgslType,
   wgslType,
 } from '../device/types.js';
@@ -66,6 +68,44 @@ export function selectRowsHost(
       else y.data.set(x.data.subarray(at, at + inner), to);
     }
   }
+}
+
+/** False for an index out of range: the host says which. */
+export function selectRowsSimd(
+  module: SimdModule,
+  [x, index]: readonly SimdView[],
+  [y]: readonly SimdView[],
+  p: SelectParams,
+): boolean {
+  const rows = x.shape[p.dim];
+  const outer = product(x.shape, 0, p.dim);
+  const inner = product(x.shape, p.dim + 1, x.shape.length);
+  const count = numel(index.shape);
+  const skip = p.masked ? p.padding : -1;
+  for (let o = 0; o < outer; o++) {
+    const from = x.pointer + o * rows * inner * 4;
+    const to = y.pointer + o * count * inner * 4;
+    if (!module.selectRows(count, inner, from, rows, index.pointer, skip, to)) return false;
+  }
+  return true;
+}
+
+export function addRowsSimd(
+  module: SimdModule,
+  [x, index]: readonly SimdView[],
+  [y]: readonly SimdView[],
+  p: AddParams,
+): boolean {
+  if (x.dtype !== 'float32') return false;
+  const outer = product(y.shape, 0, p.dim);
+  const inner = product(y.shape, p.dim + 1, y.shape.length);
+  const count = numel(index.shape);
+  for (let o = 0; o < outer; o++) {
+    const from = x.pointer + o * count * inner * 4;
+    const to = y.pointer + o * p.size * inner * 4;
+    if (!module.addRows(count, inner, from, inner, index.pointer, p.size, p.padding, to, inner)) return false;
+  }
+  return true;
 }
 
 const cache = new Map<string, Kernel>();

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openCPU } from '../../src/device/cpu/device.js';
 import type { Program, View } from '../../src/device/types.js';
-import { simdBinary, simdSum, simdUnary } from '../../src/kernels/simd.js';
+import { simdBinary, simdUnary } from '../../src/kernels/simd.js';
+import { simdSum } from '../../src/kernels/simd-reduce.js';
 
 const device = openCPU();
 

@@ -1,5 +1,5 @@
 /** Activation functions. Each has its gradient as a second operation, which reads memory once instead of three to ten times. */
-import { simdBinary, simdUnary } from '../../kernels/simd.js';
+import { simdBinary, simdBinaryWith, simdUnary, simdUnaryWith } from '../../kernels/simd.js';
 import { normalCdf, normalPdf, sigmoid as sigmoidHost } from '../../kernels/special.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import { EXP, EXPM1, LOG1P, NORMAL_CDF, SIGMOID, TANH } from '../../kernels/wgsl-math.js';
@@ -43,12 +43,14 @@ const leakyReluOp = defineActivation<{ readonly slope: number }>({
   wgsl: 'select(a * p.slope, a, a > 0.0)',
   params: [{ name: 'slope', type: 'f32' }],
   values: ({ slope }) => [slope],
+  simd: simdUnaryWith('leakyRelu', ({ slope }) => [slope, 0]),
   slope: {
     of: 'input',
     loop(n, y, yo, g, go, gs, x, xo, xs, { slope }) {
       for (let i = 0; i < n; i++) y[yo + i] = x[xo + i * xs] > 0 ? g[go + i * gs] : slope * g[go + i * gs];
     },
     wgsl: 'select(a * p.slope, a, b > 0.0)',
+    simd: simdBinaryWith('leakyReluBackward', ({ slope }) => [slope, 0]),
   },
 });
 
@@ -61,6 +63,7 @@ const eluOp = defineActivation<{ readonly alpha: number }>({
   wgsl: 'select(p.alpha * expm1_f(a), a, a > 0.0)',
   params: [{ name: 'alpha', type: 'f32' }],
   values: ({ alpha }) => [alpha],
+  simd: simdUnaryWith('elu', ({ alpha }) => [alpha, 0]),
   declarations: declarations(EXPM1),
   slope: {
     of: 'input',
@@ -69,6 +72,7 @@ const eluOp = defineActivation<{ readonly alpha: number }>({
         y[yo + i] = x[xo + i * xs] > 0 ? g[go + i * gs] : g[go + i * gs] * alpha * Math.exp(x[xo + i * xs]);
     },
     wgsl: 'select(a * p.alpha * exp_f(b), a, b > 0.0)',
+    simd: simdBinaryWith('eluBackward', ({ alpha }) => [alpha, 0]),
     derivative: (x, { alpha }) => where(le(x, 0), mul(exp(x), alpha), 0),
   },
 });
@@ -235,6 +239,7 @@ const softplusOp = defineActivation<{ readonly beta: number; readonly threshold:
     { name: 'threshold', type: 'f32' },
   ],
   values: ({ beta, threshold }) => [beta, threshold],
+  simd: simdUnaryWith('softplus', ({ beta, threshold }) => [beta, threshold]),
   declarations: declarations(SIGMOID, {
     text: `fn softplus(x: f32) -> f32 {
   let z = x * p.beta;
@@ -252,6 +257,7 @@ const softplusOp = defineActivation<{ readonly beta: number; readonly threshold:
       }
     },
     wgsl: 'select(a * sigmoid_f(b * p.beta), a, b * p.beta > p.threshold)',
+    simd: simdBinaryWith('softplusBackward', ({ beta, threshold }) => [beta, threshold]),
     derivative(x, { beta, threshold }) {
       const z = mul(x, beta);
       const s = sigmoid(z);

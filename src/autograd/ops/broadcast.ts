@@ -2,7 +2,8 @@
 import { ShapeError } from '../../device/errors.js';
 import { pointwise, unaryHost } from '../../kernels/pointwise.js';
 import { reduce, sumHost } from '../../kernels/reduce.js';
-import { simdSum, simdUnary } from '../../kernels/simd.js';
+import { simdUnary } from '../../kernels/simd.js';
+import { simdSum } from '../../kernels/simd-reduce.js';
 import {
   broadcastStrides,
   contiguousStrides,
@@ -26,6 +27,7 @@ const contiguousOp = defineOp<[Tensor], null>({
   }),
   kernel: pointwise({ name: 'contiguous', expr: 'a' }),
   simd: simdUnary('copy'),
+  simdIntegers: true,
   backward: ({ gradOutput }) => [gradOutput],
 });
 

@@ -1,6 +1,7 @@
 /** Comparisons and logic: bool results, no gradients. NaN is unequal to everything, itself included. */
 import type { WgslType } from '../../device/types.js';
 import type { BinaryLoop, UnaryLoop } from '../../kernels/pointwise.js';
+import { type Simd, simdBinary, simdCompare } from '../../kernels/simd.js';
 import { declarations, IS_FINITE, IS_INF, IS_NAN, ORDER_OF } from '../../kernels/wgsl.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Op } from '../op.js';
@@ -8,7 +9,11 @@ import { defineBinary, defineUnary } from './define.js';
 import { isFloatType, operand } from './operands.js';
 
 /** Floats compare as integers, since WGSL compilers may turn `a < b` into `!(a >= b)` and flush subnormals. */
-function comparison(name: string, operator: string, loop: BinaryLoop<null>): Op<[Tensor, Tensor], null> {
+function comparison(
+  name: 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge',
+  operator: string,
+  loop: BinaryLoop<null>,
+): Op<[Tensor, Tensor], null> {
   // Only ≠ holds for NaN.
   const unordered = operator === '!=' ? 'is_nan(a) || is_nan(b) ||' : '!is_nan(a) && !is_nan(b) &&';
   return defineBinary({
@@ -22,6 +27,8 @@ function comparison(name: string, operator: string, loop: BinaryLoop<null>): Op<
         ? `select(0u, 1u, ${unordered} order_of(a) ${operator} order_of(b))`
         : `select(0u, 1u, a ${operator} b)`,
     declarations: declarations(IS_NAN, ORDER_OF),
+    simd: simdCompare(name),
+    simdIntegers: true,
   });
 }
 
@@ -49,7 +56,18 @@ function truth(name: string, type: WgslType): string {
   return isFloatType(type) ? `((bitcast<u32>(${name}) & 0x7fffffffu) != 0u)` : `(${name} != 0)`;
 }
 
-function logical(name: string, operator: string, loop: BinaryLoop<null>): Op<[Tensor, Tensor], null> {
+/** bool is 0 or 1, so that logic is arithmetic of bits. */
+function bits(name: 'and' | 'or' | 'xor'): Simd<null> {
+  const simd = simdBinary<null>(name);
+  return (module, inputs, outputs) => inputs[0].dtype === 'bool' && simd(module, inputs, outputs, null);
+}
+
+function logical(
+  name: string,
+  operator: string,
+  word: 'and' | 'or' | 'xor',
+  loop: BinaryLoop<null>,
+): Op<[Tensor, Tensor], null> {
   return defineBinary({
     name,
     accepts: 'any',
@@ -57,16 +75,18 @@ function logical(name: string, operator: string, loop: BinaryLoop<null>): Op<[Te
     differentiable: false,
     loop,
     wgsl: ([type]) => `select(0u, 1u, ${truth('a', type)} ${operator} ${truth('b', type)})`,
+    simd: bits(word),
+    simdIntegers: true,
   });
 }
 
-const andOp = logical('logicalAnd', '&&', (n, y, yo, a, ao, as, b, bo, bs) => {
+const andOp = logical('logicalAnd', '&&', 'and', (n, y, yo, a, ao, as, b, bo, bs) => {
   for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] !== 0 && b[bo + i * bs] !== 0 ? 1 : 0;
 });
-const orOp = logical('logicalOr', '||', (n, y, yo, a, ao, as, b, bo, bs) => {
+const orOp = logical('logicalOr', '||', 'or', (n, y, yo, a, ao, as, b, bo, bs) => {
   for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] !== 0 || b[bo + i * bs] !== 0 ? 1 : 0;
 });
-const xorOp = logical('logicalXor', '!=', (n, y, yo, a, ao, as, b, bo, bs) => {
+const xorOp = logical('logicalXor', '!=', 'xor', (n, y, yo, a, ao, as, b, bo, bs) => {
   for (let i = 0; i < n; i++) y[yo + i] = (a[ao + i * as] !== 0) !== (b[bo + i * bs] !== 0) ? 1 : 0;
 });
 

@@ -24,6 +24,16 @@ const cumsumOp: Op<[Tensor], ScanParams> = defineOp<[Tensor], ScanParams>({
     }
   },
   kernel: cumsumKernel,
+  simd(module, [x], [y], { dim, reverse }) {
+    const { outer, n, inner } = lineSpace(x.shape, dim);
+    if (inner === 1) module.cumsum(outer, n, x.pointer, y.pointer, n, 1, reverse);
+    else {
+      for (let at = 0; at < outer * n * inner * 4; at += n * inner * 4) {
+        module.cumsum(inner, n, x.pointer + at, y.pointer + at, 1, inner, reverse);
+      }
+    }
+    return true;
+  },
   backward: ({ gradOutput: g, params: { dim, reverse } }) => [cumsumOp([g], { dim, reverse: !reverse })],
 });
 

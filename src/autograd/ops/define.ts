@@ -50,6 +50,8 @@ interface Shared<P> {
   readonly saves?: readonly SaveName[] | ((params: P) => readonly SaveName[]);
   readonly backward?: (context: BackwardContext<P>) => readonly (Tensor | null | undefined)[];
   readonly differentiable?: false;
+  /** `simd` takes and gives int32, uint32 and bool too. */
+  readonly simdIntegers?: true;
   readonly simd?: (
     module: SimdModule,
     inputs: readonly SimdView[],
@@ -76,6 +78,7 @@ export function defineUnary<P = null>(def: Shared<P> & { readonly loop: UnaryLoo
       declarations: def.declarations,
     }),
     simd: def.simd,
+    simdIntegers: def.simdIntegers,
     saves: def.saves,
     backward: def.backward,
     differentiable: def.differentiable,
@@ -102,6 +105,7 @@ export function defineBinary<P = null>(
       declarations: def.declarations,
     }),
     simd: def.simd,
+    simdIntegers: def.simdIntegers,
     saves: def.saves,
     backward: def.backward,
     differentiable: def.differentiable,

@@ -1,6 +1,7 @@
 /** Largest and smallest elements and where they are. NaN is larger and smaller than everything, as in PyTorch. */
 import { ShapeError } from '../../device/errors.js';
 import { type LineLoop, type Loaded, reduce, reduceHost } from '../../kernels/reduce.js';
+import { simdReduce } from '../../kernels/simd-reduce.js';
 import { declarations, ORDER_KEYS } from '../../kernels/wgsl.js';
 import { formatShape, normalizeDim, numel, reducedShape, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -104,6 +105,7 @@ function defineExtreme(name: 'amax' | 'amin', sign: Sign) {
       },
       ({ dims }) => dims,
     ),
+    simd: simdReduce(name === 'amax' ? 'maxOf' : 'minOf', ({ dims }) => dims),
     saves: [0, 'output'],
     backward: shareOnTies,
   });
@@ -154,6 +156,8 @@ function defineArg(name: 'argmax' | 'argmin', sign: Sign) {
       },
       ({ dims }) => dims,
     ),
+    simd: simdReduce(name, ({ dims }) => dims),
+    simdIntegers: true,
     differentiable: false,
   });
 }

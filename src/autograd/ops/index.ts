@@ -11,9 +11,11 @@ import {
   type AddParams,
   addRowsHost,
   addRowsKernel,
+  addRowsSimd,
   type SelectParams,
   selectRowsHost,
   selectRowsKernel,
+  selectRowsSimd,
 } from '../../kernels/gather-rows.js';
 import { broadcastShapes, formatShape, normalizeDim, numel, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -183,6 +185,8 @@ const selectRowsOp: Op<[Tensor, Tensor], SelectParams> = defineOp<[Tensor, Tenso
   },
   host: selectRowsHost,
   kernel: selectRowsKernel,
+  simd: selectRowsSimd,
+  simdIntegers: true,
   saves: [1],
   backward: ({ gradOutput: g, params: { dim, op, padding }, inputShapes: [shape], input }) => [
     addRowsOp([g, input(1)], { dim, op, padding, size: shape[dim] }),
@@ -205,6 +209,8 @@ const addRowsOp: Op<[Tensor, Tensor], AddParams> = defineOp<[Tensor, Tensor], Ad
   },
   host: addRowsHost,
   kernel: addRowsKernel,
+  simd: addRowsSimd,
+  simdIntegers: true,
   saves: [1],
   backward: ({ gradOutput: g, params: { dim, op, padding }, input }) => [
     selectRowsOp([g, input(1)], { dim, op, padding, masked: true }),

@@ -1,8 +1,9 @@
 /** Tensors put together, bordered, repeated and turned around. */
 import { DTypeError, ShapeError } from '../../device/errors.js';
-import type { Dispatch, HostArray, KernelCall, View } from '../../device/types.js';
+import type { Dispatch, HostArray, KernelCall, SimdModule, SimdView, View } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
 import { fillDispatch } from '../../kernels/fill.js';
+import { simdCopyInto } from '../../kernels/simd.js';
 import { formatShape, normalizeDim, normalizeDims, numel, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
@@ -31,6 +32,11 @@ function copyKernel(call: KernelCall, x: View, y: View, at: Layout): readonly Di
     outputs: [{ buffer: y.buffer, dtype: y.dtype, ...at }],
     params: null,
   });
+}
+
+function copySimd(module: SimdModule, x: SimdView, y: SimdView, start: readonly number[]): void {
+  const { shape, strides, offset } = windowOf({ ...y, offset: 0 }, start, x.shape);
+  simdCopyInto(module, x, { pointer: y.pointer + offset * 4, shape, strides });
 }
 
 /** Where each input of cat starts. */
@@ -74,6 +80,15 @@ const catOp = defineOp<Tensor[], { dim: number }>({
       copyKernel(call, inputs[i], y, windowOf(y, start, inputs[i].shape)),
     );
   },
+  simd(module, inputs, [y], { dim }) {
+    module.together(() => {
+      starts(inputs, dim).forEach((start, i) => {
+        copySimd(module, inputs[i], y, start);
+      });
+    });
+    return true;
+  },
+  simdIntegers: true,
   backward: ({ gradOutput: g, params: { dim }, inputShapes, needs }) => {
     let at = 0;
     return inputShapes.map((shape, i) => {

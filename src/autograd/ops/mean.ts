@@ -1,6 +1,6 @@
 /** Means. */
 import { reduce, sumHost } from '../../kernels/reduce.js';
-import { simdSum } from '../../kernels/simd.js';
+import { simdSum } from '../../kernels/simd-reduce.js';
 import { declarations, NAN } from '../../kernels/wgsl.js';
 import { reducedShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';

@@ -48,7 +48,7 @@ function overRows(t: Tensor, dims: number): Tensor {
   return t.ndim === dims ? t : sum(t, { dim: t.shape.map((_, d) => d).slice(0, t.ndim - dims) });
 }
 
-function layerNormSimd(
+function normSimd(
   module: SimdModule,
   inputs: readonly SimdView[],
   outputs: readonly SimdView[],
@@ -60,15 +60,20 @@ function layerNormSimd(
   if (r && sum) module.add(1, rows * n, x.pointer, 0, 1, r.pointer, 0, 1, sum.pointer);
   const [w, b] = [weight?.pointer ?? 0, bias?.pointer ?? 0];
   const mean = stats.pointer;
+  if (!params.centered) {
+    if (bias) return false;
+    module.rmsNorm(rows, n, (sum ?? x).pointer, w, params.eps, y.pointer, stats.pointer);
+    return true;
+  }
   module.layerNorm(rows, n, (sum ?? x).pointer, w, b, params.eps, y.pointer, mean, mean + rows * 4);
   return true;
 }
 
-function layerNormBackwardSimd(
+function normBackwardSimd(
   module: SimdModule,
   [g, x, stats, ...rest]: readonly SimdView[],
   outputs: readonly SimdView[],
-  { dims, weight, more, wants }: NormBackwardParams,
+  { dims, weight, more, wants, centered }: NormBackwardParams,
 ): boolean {
   const { rows, n } = normRows(x.shape, dims);
   if (n === 0) return true;
@@ -79,7 +84,13 @@ function layerNormBackwardSimd(
   const w = weight ? rest[0].pointer : 0;
   const mean = stats.pointer;
   const rstd = mean + rows * 4;
-  module.layerNormBackward(rows, n, x.pointer, w, mean, rstd, g.pointer, dx, dWeight, dBias);
+  if (centered) module.layerNormBackward(rows, n, x.pointer, w, mean, rstd, g.pointer, dx, dWeight, dBias);
+  else {
+    if (dx) module.rmsNormBackward(rows, n, x.pointer, w, stats.pointer, g.pointer, dx);
+    if (dWeight || dBias) {
+      module.rmsNormAffine(rows, n, n, x.pointer, stats.pointer, g.pointer, dWeight, dBias);
+    }
+  }
   if (more && dx) module.add(1, rows * n, dx, 0, 1, rest[rest.length - 1].pointer, 0, 1, dx);
   return true;
 }
@@ -98,7 +109,7 @@ function defineNorm(name: 'layerNorm' | 'rmsNorm', centered: boolean) {
       },
       host: normRowsHost,
       kernel: normRowsKernel,
-      simd: centered ? layerNormSimd : undefined,
+      simd: normSimd,
       saves: ({ weight }) => {
         const saved: SaveName[] = residual ? ['output', 'output2'] : [0, 'output1'];
         return weight ? [...saved, residual ? 2 : 1] : saved;
@@ -142,7 +153,7 @@ function defineNorm(name: 'layerNorm' | 'rmsNorm', centered: boolean) {
     },
     host: normRowsBackwardHost,
     kernel: normRowsBackwardKernel,
-    simd: centered ? layerNormBackwardSimd : undefined,
+    simd: normBackwardSimd,
     saves: ({ weight }) => [0, 1, 2, ...(weight ? [3] : [])],
     // With J(v) = rstd (v − mean(v) − x̂ mean(v x̂)), a symmetric matrix per row, dx = J(a) + more, a = g · weight. Its dot
     // product with h depends on x through x̂, whose own Jacobian is J, and through rstd, d rstd / dx = −rstd² x̂ / n.

@@ -1,5 +1,6 @@
 /** Vector norms. */
 import { type LineLoop, type ReduceTemplate, reduce, reduceHost } from '../../kernels/reduce.js';
+import { type SimdReduceName, simdReduce } from '../../kernels/simd-reduce.js';
 import { declarations, ORDER_KEYS, ROOT } from '../../kernels/wgsl.js';
 import { POW } from '../../kernels/wgsl-math.js';
 import { reducedShape } from '../../tensor/shape.js';
@@ -65,6 +66,15 @@ function kernelFor(p: number): ReturnType<typeof kernelOf> {
   return general;
 }
 
+/** The module's function for p, where there is one. */
+function simdNorm(p: number): SimdReduceName | null {
+  if (p === 1) return 'sumAbs';
+  if (p === 2) return 'norm';
+  if (p === 0) return 'countNonZero';
+  if (p === Infinity) return 'maxAbs';
+  return p === -Infinity ? 'minAbs' : null;
+}
+
 function normLine(p: number): LineLoop {
   if (p === 2) {
     return (data, at, n, step) => {
@@ -114,6 +124,10 @@ const normOp = defineOp<[Tensor], NormParams>({
   },
   host: ([x], [y], { dims, p }) => reduceHost(x, y, dims, normLine(p)),
   kernel: (call) => kernelFor(call.params.p)(call),
+  simd: simdReduce(
+    ({ p }) => simdNorm(p),
+    ({ dims }) => dims,
+  ),
   saves: [0, 'output'],
   backward: (context) => [normGradient(context)],
 });

@@ -1,6 +1,7 @@
 /** Powers, and the quotients and remainders of integers. */
 import { isFloat } from '../../device/dtype.js';
 import { DTypeError } from '../../device/errors.js';
+import { simdBinary, simdPower } from '../../kernels/simd.js';
 import { pow as powHost } from '../../kernels/special.js';
 import { declarations, snippet } from '../../kernels/wgsl.js';
 import { POW } from '../../kernels/wgsl-math.js';
@@ -47,6 +48,7 @@ const powOp = defineBinary({
   },
   wgsl: ([type]) => (isFloatType(type) ? 'pow_f(a, b)' : `pow_${type}(a, b)`),
   declarations: declarations(POW, POW_INTEGER),
+  simd: simdBinary('pow'),
   saves: [0, 1, 'output'],
   // As in PyTorch, 0 where the exponent is 0, and for the exponent where 0ⁿ with n ≥ 0 makes ln 0 meaningless: ln 1 there.
   backward({ gradOutput: g, input, output, inputShapes: [a, b], needs }) {
@@ -68,6 +70,7 @@ const powScalarOp: Op<[Tensor], { readonly exponent: number }> = defineUnary<{ r
   wgsl: 'pow_f(a, p.exponent)',
   params: [{ name: 'exponent', type: 'f32' }],
   values: ({ exponent }) => [exponent],
+  simd: simdPower,
   declarations: declarations(POW),
   saves: ({ exponent }) => (exponent === 0 ? [] : [0]),
   backward: ({ gradOutput: g, input, params: { exponent } }) => [

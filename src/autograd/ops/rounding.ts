@@ -2,6 +2,7 @@
 import { isFloat } from '../../device/dtype.js';
 import { DTypeError } from '../../device/errors.js';
 import { roundHalfEven } from '../../kernels/special.js';
+import { simdBinaryWith, simdUnary, simdUnaryWith } from '../../kernels/simd.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineActivation } from './activation.js';
@@ -22,6 +23,7 @@ const signOp = defineUnary({
   wgsl: ([type]) =>
     type === 'u32' ? 'min(a, 1u)' : type === 'i32' ? 'sign(a)' : 'select(sign(a), 0.0, is_nan(a))',
   declarations: declarations(IS_NAN),
+  simd: simdUnary('sign'),
   backward: zeros,
 });
 
@@ -31,6 +33,7 @@ const floorOp = defineUnary({
     for (let i = 0; i < n; i++) y[yo + i] = Math.floor(a[ao + i * as]);
   },
   wgsl: 'floor(a)',
+  simd: simdUnary('floor'),
   backward: zeros,
 });
 
@@ -40,6 +43,7 @@ const ceilOp = defineUnary({
     for (let i = 0; i < n; i++) y[yo + i] = Math.ceil(a[ao + i * as]);
   },
   wgsl: 'ceil(a)',
+  simd: simdUnary('ceil'),
   backward: zeros,
 });
 
@@ -49,6 +53,7 @@ const roundOp = defineUnary({
     for (let i = 0; i < n; i++) y[yo + i] = roundHalfEven(a[ao + i * as]);
   },
   wgsl: 'round(a)',
+  simd: simdUnary('round'),
   backward: zeros,
 });
 
@@ -58,6 +63,7 @@ const truncOp = defineUnary({
     for (let i = 0; i < n; i++) y[yo + i] = Math.trunc(a[ao + i * as]);
   },
   wgsl: 'trunc(a)',
+  simd: simdUnary('trunc'),
   backward: zeros,
 });
 
@@ -74,6 +80,7 @@ const clampOp = defineActivation<{ readonly min: number; readonly max: number }>
   ],
   values: ({ min, max }) => [min, max],
   declarations: declarations(IS_NAN),
+  simd: simdUnaryWith('clamp', ({ min, max }) => [min, max]),
   slope: {
     of: 'input',
     loop(n, y, yo, g, go, gs, x, xo, xs, { min, max }) {
@@ -81,6 +88,7 @@ const clampOp = defineActivation<{ readonly min: number; readonly max: number }>
         y[yo + i] = x[xo + i * xs] >= min && x[xo + i * xs] <= max ? g[go + i * gs] : 0;
     },
     wgsl: 'select(0.0, a, b >= p.low && b <= p.high && !is_nan(b))',
+    simd: simdBinaryWith('clampBackward', ({ min, max }) => [min, max]),
   },
 });
 

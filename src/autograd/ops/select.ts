@@ -1,6 +1,7 @@
 /** Choices between tensors, element by element. */
 import { DTypeError, ShapeError } from '../../device/errors.js';
 import { pointwise, ternaryHost } from '../../kernels/pointwise.js';
+import { simdWhere } from '../../kernels/simd.js';
 import { broadcastShapes, formatShape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
@@ -28,6 +29,8 @@ const whereOp: Op<[Tensor, Tensor, Tensor], null> = defineOp<[Tensor, Tensor, Te
     for (let i = 0; i < n; i++) y[yo + i] = c[co + i * cs] !== 0 ? a[ao + i * as] : b[bo + i * bs];
   }),
   kernel: pointwise({ name: 'where', expr: 'select(c, b, a != 0u)' }),
+  simd: simdWhere,
+  simdIntegers: true,
   saves: [0],
   backward({ gradOutput: g, input, inputShapes: [, x, y], needs }) {
     const zero = operand('where', 0, g);

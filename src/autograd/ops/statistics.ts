@@ -1,6 +1,7 @@
 /** Reductions that keep more than one number along the way: variance and the logarithm of a sum of exponentials. */
 import type { HostArray } from '../../device/types.js';
 import { type ReduceTemplate, reduce, reduceHost } from '../../kernels/reduce.js';
+import { simdReduce, simdVariance } from '../../kernels/simd-reduce.js';
 import { EXP_DOWN } from '../../kernels/softmax.js';
 import { declarations, INF, IS_NAN, NAN, ROOT } from '../../kernels/wgsl.js';
 import { LOG } from '../../kernels/wgsl-math.js';
@@ -92,6 +93,7 @@ const varOp = defineOp<[Tensor], VarParams>({
     varianceTemplate('var', 'variance(acc.z, p.count - p.correction)'),
     ({ dims }: VarParams) => dims,
   ),
+  simd: simdVariance(false),
   saves: [0],
   backward: ({ gradOutput: g, params, input }) => [varianceGradient(g, input(0), params)],
 });
@@ -105,6 +107,7 @@ const stdOp = defineOp<[Tensor], VarParams>({
     varianceTemplate('std', 'root_f(variance(acc.z, p.count - p.correction))'),
     ({ dims }: VarParams) => dims,
   ),
+  simd: simdVariance(true),
   saves: [0, 'output'],
   backward: ({ gradOutput: g, params, input, output }) => [
     varianceGradient(divOrZero(g, mul(output(), 2)), input(0), params),
@@ -182,6 +185,7 @@ const logsumexpOp = defineOp<[Tensor], ReduceParams>({
     },
     ({ dims }) => dims,
   ),
+  simd: simdReduce('logSumExp', ({ dims }) => dims),
   saves: [0, 'output'],
   backward: ({ gradOutput: g, params, input, output, inputShapes: [shape] }) => [
     mul(expandReduced(g, shape, params), exp(sub(input(0), expandReduced(output(), shape, params)))),

@@ -40,6 +40,7 @@ const expm1Op = defineUnary({
   },
   wgsl: 'expm1_f(a)',
   declarations: declarations(EXPM1),
+  simd: simdUnary('expm1'),
   saves: ['output'],
   backward: ({ gradOutput: g, output }) => [mul(g, add(output(), 1))],
 });
@@ -63,6 +64,7 @@ const log1pOp = defineUnary({
   },
   wgsl: 'log1p_f(a)',
   declarations: declarations(LOG1P),
+  simd: simdUnary('log1p'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [div(g, add(input(0), 1))],
 });
@@ -104,6 +106,7 @@ const rsqrtOp = defineUnary({
 }`,
     uses: [IS_NAN, INF, NAN],
   }),
+  simd: simdUnary('rsqrt'),
   saves: ['output'],
   backward: ({ gradOutput: g, output }) => [mul(g, mul(mul(output(), square(output())), -0.5))],
 });
@@ -139,6 +142,7 @@ const squareOp = defineUnary({
     } else for (let i = 0; i < n; i++) y[yo + i] = a[ao + i * as] * a[ao + i * as];
   },
   wgsl: 'a * a',
+  simd: simdUnary('square'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [mul(mul(g, 2), input(0))],
 });
@@ -150,6 +154,7 @@ const sinOp = defineUnary({
   },
   wgsl: 'sin_f(a)',
   declarations: declarations(SIN),
+  simd: simdUnary('sin'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [mul(g, cos(input(0)))],
 });
@@ -161,6 +166,7 @@ const cosOp = defineUnary({
   },
   wgsl: 'cos_f(a)',
   declarations: declarations(COS),
+  simd: simdUnary('cos'),
   saves: [0],
   backward: ({ gradOutput: g, input }) => [neg(mul(g, sin(input(0))))],
 });

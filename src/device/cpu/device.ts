@@ -233,7 +233,7 @@ export class CPUDevice implements Device {
     params: P,
   ): () => void {
     const takes = program.simdIntegers ? isWord : isFloat32;
-    const simd = program.simd && inputs.every(takes) && outputs.every(isFloat32);
+    const simd = program.simd && inputs.every(takes) && outputs.every(takes);
     const [simdInputs, simdOutputs] = simd ? [inputs.map(simdView), outputs.map(simdView)] : [[], []];
     let [hostInputs, hostOutputs]: HostArray[][] = [[], []];
     let epoch = -1;

@@ -61,6 +61,22 @@ function binary(ns: number): Split {
   };
 }
 
+/** With two parameters. */
+function withParameters(split: Split): Split {
+  return { ...split, args: `${split.args} p q` };
+}
+
+/** y[i] from row i. */
+function reduction(ns: number, more = ''): Split {
+  return {
+    args: `rows columns x xRow xCol y${more}`,
+    ns,
+    of: 'rows columns',
+    over: { rows: { x: 'xRow', y: 1 } },
+    align: [16],
+  };
+}
+
 export const SPLITS: Readonly<Record<string, Split>> = {
   matmul: {
     args: 'm n k a aRow aCol b bRow bCol c ldc scratch i0=0 rows=m j0=0 columns=n',
@@ -174,6 +190,7 @@ export const SPLITS: Readonly<Record<string, Split>> = {
     align: [16],
   },
 
+
   adamw: {
     args: 'count p g m v beta1 beta2 eps decay stepSize rootScale',
     ns: 1.5,
@@ -194,5 +211,159 @@ export const SPLITS: Readonly<Record<string, Split>> = {
     of: 'count',
     over: { count: { y: 1, first: 'start' } },
     align: [16],
+  },
+
+  square: unary(0.4),
+  rsqrt: unary(0.8),
+  sign: unary(0.4),
+  floor: unary(0.4),
+  ceil: unary(0.4),
+  round: unary(0.4),
+  trunc: unary(0.4),
+  log1p: unary(2.5),
+  expm1: unary(2.5),
+  sin: unary(3.5),
+  cos: unary(3.5),
+  clamp: withParameters(unary(0.4)),
+  leakyRelu: withParameters(unary(0.4)),
+  elu: withParameters(unary(2.5)),
+  softplus: withParameters(unary(4.5)),
+  pow: binary(9),
+  eq: binary(0.5),
+  ne: binary(0.5),
+  lt: binary(0.5),
+  le: binary(0.5),
+  eqInt: binary(0.5),
+  neInt: binary(0.5),
+  ltInt: binary(0.5),
+  leInt: binary(0.5),
+  and: binary(0.5),
+  or: binary(0.5),
+  xor: binary(0.5),
+  clampBackward: withParameters(binary(0.5)),
+  leakyReluBackward: withParameters(binary(0.5)),
+  eluBackward: withParameters(binary(1.7)),
+  softplusBackward: withParameters(binary(2)),
+  where: {
+    args: 'rows columns c cRow cCol a aRow aCol b bRow bCol y',
+    ns: 0.6,
+    of: 'rows columns',
+    over: {
+      rows: { c: 'cRow', a: 'aRow', b: 'bRow', y: 'columns' },
+      columns: { c: 'cCol', a: 'aCol', b: 'bCol', y: 1 },
+    },
+    align: [1, 16],
+  },
+
+  sumAbs: reduction(0.3),
+  norm: reduction(0.3),
+  countNonZero: reduction(0.3),
+  maxOf: reduction(0.4),
+  minOf: reduction(0.4),
+  maxAbs: reduction(0.4),
+  minAbs: reduction(0.4),
+  argmax: reduction(0.7),
+  argmin: reduction(0.7),
+  logSumExp: reduction(1.5),
+  variance: reduction(0.7, ' correction root'),
+  cumsum: {
+    args: 'rows columns x y row column reverse',
+    ns: 1,
+    of: 'rows columns',
+    over: { rows: { x: 'row', y: 'row' } },
+    align: [16],
+  },
+  rmsNorm: {
+    args: 'rows columns x weight eps y rstd',
+    ns: 0.6,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', y: 'columns', rstd: 1 } },
+  },
+  rmsNormBackward: {
+    args: 'rows columns x weight rstd g dx',
+    ns: 0.8,
+    of: 'rows columns',
+    over: { rows: { x: 'columns', rstd: 1, g: 'columns', dx: 'columns' } },
+  },
+  rmsNormAffine: {
+    args: 'rows columns stride x rstd g dWeight dBias',
+    ns: 0.6,
+    of: 'rows columns',
+    over: { columns: { x: 1, g: 1, dWeight: 1, dBias: 1 } },
+    align: [16],
+  },
+
+  copyStrided: {
+    args: 'rows columns x xRow xCol y yRow yCol',
+    ns: 0.4,
+    of: 'rows columns',
+    over: { rows: { x: 'xRow', y: 'yRow' }, columns: { x: 'xCol', y: 'yCol' } },
+    align: [1, 16],
+  },
+  selectRows: {
+    args: 'count width x size index skip y',
+    ns: 0.4,
+    of: 'count width',
+    over: { count: { index: 1, y: 'width' } },
+    combine: 'all',
+  },
+  addRows: {
+    args: 'count width x xRow index size skip y yRow',
+    ns: 0.5,
+    of: 'count width',
+    over: { width: { x: 1, y: 1 } },
+    combine: 'all',
+  },
+  addScaled: { args: 'count x factor y', ns: 0.4, of: 'count', over: { count: { x: 1, y: 1 } }, align: [16] },
+  sgd: { args: 'count p g lr decay', ns: 0.5, of: 'count', over: { count: { p: 1, g: 1 } }, align: [16] },
+  sgdMomentum: {
+    args: 'count p g b lr decay momentum fresh nesterov',
+    ns: 0.8,
+    of: 'count',
+    over: { count: { p: 1, g: 1, b: 1 } },
+    align: [16],
+  },
+  adam: {
+    args: 'count p g m v beta1 beta2 eps penalty stepSize rootScale',
+    ns: 1.5,
+    of: 'count',
+    over: { count: { p: 1, g: 1, m: 1, v: 1 } },
+    align: [16],
+  },
+
+  attentionForward: {
+    args:
+      'heads queries keys dim vDim q qHead qRow k kHead kRow v vHead vRow mask scale first left right zeroEmpty ' +
+      'o oHead oRow lse lseHead scratch',
+    ns: 0.15,
+    of: 'heads queries keys dim',
+    over: {
+      heads: { q: 'qHead', k: 'kHead', v: 'vHead', o: 'oHead', lse: 'lseHead' },
+      queries: { q: 'qRow', o: 'oRow', lse: 1, first: 'start' },
+    },
+    // Queries fill lanes in groups of 8.
+    align: [1, 32],
+    scratch: 'scratch',
+  },
+  attentionBackward: {
+    args:
+      'heads queries keys dim vDim q qHead qRow k kHead kRow v vHead vRow mask scale first left right ' +
+      'o g oHead oRow lse lseHead dq dqHead dqRow dk dkHead dkRow dv dvHead dvRow scratch',
+    ns: 0.4,
+    of: 'heads queries keys dim',
+    over: {
+      heads: {
+        ...{ q: 'qHead', k: 'kHead', v: 'vHead', o: 'oHead', g: 'oHead', lse: 'lseHead' },
+        ...{ dq: 'dqHead', dk: 'dkHead', dv: 'dvHead' },
+      },
+    },
+    scratch: 'scratch',
+  },
+  attentionRow: {
+    args: 'heads keys dim vDim q qHead k kHead kRow v vHead vRow mask scale zeroEmpty o oHead lse scratch',
+    ns: 0.5,
+    of: 'heads keys dim',
+    over: { heads: { q: 'qHead', k: 'kHead', v: 'vHead', o: 'oHead', lse: 1 } },
+    scratch: 'scratch',
   },
 };

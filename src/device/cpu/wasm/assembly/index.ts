@@ -14,3 +14,22 @@ export { adamw } from './optim';
 export { dropout, uniform } from './random';
 export { crossEntropy, crossEntropyBackward } from './cross-entropy';
 export { loadU32, loadF32, storeF32 } from './memory';
+export {
+  attentionForward, attentionBackward, attentionRow, attentionScratchBytes, attentionBackwardScratchBytes,
+  attentionRowScratchBytes,
+} from './attention';
+export {
+  square, rsqrt, sign, floor, ceil, round, trunc, log1p, expm1, sin, cos, clamp, leakyRelu, elu, softplus,
+  pow, eq, ne, lt, le, eqInt, neInt, ltInt, leInt, and, or, xor, where,
+  clampBackward, leakyReluBackward, eluBackward, softplusBackward,
+} from './elementwise';
+export { widenFloat16, narrowFloat16 } from './float16';
+export { copyStrided, selectRows, addRows, cumsum } from './gather';
+export {
+  matmulInt8, matmulNF4, matmulTransposedInt8, matmulTransposedNF4, quantizedScratchBytes,
+} from './quantized';
+export {
+  sumAbs, norm, countNonZero, variance, maxOf, minOf, maxAbs, minAbs, argmax, argmin, logSumExp,
+} from './reduce';
+export { rmsNorm, rmsNormBackward, rmsNormAffine } from './rms-norm';
+export { addScaled, sgd, sgdMomentum, adam } from './update';
