@@ -38,6 +38,7 @@ export function addTrainCommand(program: Command): void {
     .option('--patience <n>', 'evaluations without a new best before it stops; 0 for never', integer(0))
     .option('--validation <share>', 'share of the text held out', number(0.001, 0.9))
     .option('--sample-length <n>', 'characters of each sample', integer(0))
+    .option('--no-capture', 'run the code of every step instead of replaying the first; slower, same numbers')
     .option('--seed <n>', 'the same seed repeats the same run', integer(0))
     .addHelpText(
       'after',
@@ -50,7 +51,8 @@ Examples:
   $ dawngrad train --resume`,
     )
     .action(async (flags: TrainFlags) => {
-      const { out, resume, ...given } = flags;
+      const { out, resume, capture, ...settings } = flags;
+      const given = capture === false ? { ...settings, capture } : settings;
       await (resume === undefined ? startRun(out, given) : resumeRun(out, resume, given));
     });
 }

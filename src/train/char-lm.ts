@@ -38,6 +38,8 @@ export interface CharLMConfig extends Omit<CharTransformerConfig, 'vocabSize'> {
   /** Where it ran: 'auto', 'webgpu' or 'cpu', and which adapter. */
   readonly device: string;
   readonly adapter: string | null;
+  /** Repeat the first step's work at the others instead of running its code again. */
+  readonly capture: boolean;
   /** SHA-256 of the text. */
   readonly digest: string;
 }
@@ -51,6 +53,7 @@ const SHARED = {
   seed: 1,
   device: 'auto',
   adapter: null,
+  capture: true,
   digest: '',
 } as const;
 
@@ -163,21 +166,23 @@ export function prepareCharLM(
     0,
     Math.max(1, Math.ceil(QUICK_EVALUATION_TOKENS / (config.batchSize * T))),
   );
-  const lossOf = (batch: TokenBatch) => model.loss(...toTensors(batch, device));
+  const toDevice = (batch: TokenBatch) => toTensors(batch, device);
   const over = (batches: readonly TokenBatch[], onBatch?: (done: number, total: number) => void) =>
     meanLoss(
       batches,
-      lossOf,
+      (b) => model.loss(...toDevice(b)),
       (b) => b.input.length,
       (done) => onBatch?.(done, batches.length),
     );
 
-  const trainer = new Trainer<TokenBatch>({
+  const trainer = new Trainer({
     model,
     optimizer,
     scheduler,
     batches: new RandomWindows(train, config.batchSize, T, config.seed),
-    loss: lossOf,
+    toDevice,
+    loss: ([input, target]) => model.loss(input, target),
+    capture: config.capture,
     steps: config.steps,
     clipNorm: config.clipNorm,
     evaluate: () => over(quick),

@@ -1,4 +1,6 @@
 /** Node only. The training loop: steps, evaluation, checkpoints, metrics, curve, early stopping, resume. */
+import { type Captured, capture } from '../autograd/capture.js';
+import { contiguousCopy } from '../autograd/contiguous.js';
 import { noGrad } from '../autograd/mode.js';
 import { DataError, GradError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
@@ -13,14 +15,22 @@ import { loadTensors, saveTensors } from './checkpoint.js';
 import { type Baseline, type LossPoint, lossCurveSvg } from './plot.js';
 import type { RunFolder } from './run-folder.js';
 
-export interface TrainerOptions<Batch> {
+/** @typeParam Inputs what the loss is computed from: the batch on the device */
+export interface TrainerOptions<Batch, Inputs = Batch> {
   readonly model: Module;
   readonly optimizer: AnyOptimizer;
   /** Stepped after every optimizer step. */
   readonly scheduler?: LRScheduler;
   readonly batches: BatchSource<Batch>;
-  /** The scalar loss of a batch. Runs inside a scope: what it makes on the way is released after the step. */
-  loss(batch: Batch): Tensor;
+  /** A batch as tensors, or arrays and plain objects of tensors. Without it the batches must be so themselves. */
+  toDevice?(batch: Batch): Inputs;
+  /**
+   * The scalar loss of a batch. Runs inside a scope: what it makes on the way is released after the step. It is captured
+   * (see `capture`), so it runs in JavaScript at the first step only, and must read nothing.
+   */
+  loss(inputs: Inputs): Tensor;
+  /** Repeat the first step's work at the others instead of running its code again; default true. The numbers are the same. */
+  readonly capture?: boolean;
   /** Optimizer steps in all. */
   readonly steps: number;
   /** Batches per optimizer step, their gradients averaged. Default 1. */
@@ -84,12 +94,13 @@ interface Progress {
 
 /**
  * Trains a model. One step is one scope: batch, forward, backward, clipping, optimizer; nothing outlives it but the loss.
+ * From the second step on, it is a replay.
  *
  * @example
- * const trainer = new Trainer({ model, optimizer, batches, loss: (b) => model.loss(...), steps: 1000 });
+ * const trainer = new Trainer({ model, optimizer, batches, loss: ([x, y]) => model.loss(x, y), steps: 1000 });
  * const { best } = await trainer.train();
  */
-export class Trainer<Batch> {
+export class Trainer<Batch, Inputs = Batch> {
   step = 0;
   private best = { step: 0, validation: Infinity };
   private validation = Number.NaN;
@@ -98,7 +109,9 @@ export class Trainer<Batch> {
 
   private run: RunFolder | undefined;
 
-  constructor(readonly options: TrainerOptions<Batch>) {
+  private readonly captured: Captured<[Inputs[]], Tensor>;
+
+  constructor(readonly options: TrainerOptions<Batch, Inputs>) {
     const { steps, accumulate = 1 } = options;
     this.run = options.run;
     if (!Number.isInteger(steps) || steps < 0)
@@ -106,6 +119,7 @@ export class Trainer<Batch> {
     if (!Number.isInteger(accumulate) || accumulate < 1) {
       throw new DataError(`Trainer: expected accumulate to be a positive integer, got ${accumulate}`);
     }
+    this.captured = capture((parts: Inputs[]) => this.work(parts));
   }
 
   private get device(): Device {
@@ -150,6 +164,7 @@ export class Trainer<Batch> {
         break;
       }
     }
+    this.captured.release();
     if (evaluated !== this.step) await this.save();
     return {
       step: this.step,
@@ -162,26 +177,35 @@ export class Trainer<Batch> {
 
   /** One optimizer step; resolves to the loss, on the device. */
   private async trainStep(): Promise<Tensor> {
-    const { model, optimizer, scheduler, batches, loss, accumulate = 1, clipNorm } = this.options;
+    const { batches, scheduler, accumulate = 1, toDevice, capture: replays = true } = this.options;
     const parts: Batch[] = [];
     for (let i = 0; i < accumulate; i++) parts.push(await batches.next());
-    return scope(() => {
-      let total: Tensor | null = null;
-      for (const batch of parts) {
-        let l = loss(batch);
-        if (l.numel !== 1 || !l.requiresGrad) {
-          throw new GradError(`Trainer: expected loss() to give a scalar that requires a gradient, got ${l}`);
-        }
-        if (accumulate > 1) l = l.div(accumulate);
-        l.backward();
-        total = total ? total.add(l.detach()) : l.detach();
-      }
-      if (clipNorm !== undefined) clipGradNorm_(model.parameters(), clipNorm);
-      optimizer.step();
-      optimizer.zeroGrad();
-      scheduler?.step();
-      return keep(total!);
+    const loss = scope(() => {
+      const inputs = toDevice ? parts.map((batch) => toDevice(batch)) : (parts as unknown as Inputs[]);
+      // The next replay overwrites the captured loss before it is read.
+      return keep(replays ? contiguousCopy(this.captured(inputs)) : this.work(inputs));
     });
+    scheduler?.step();
+    return loss;
+  }
+
+  /** Forward, backward, clipping and update; gives the loss. */
+  private work(parts: readonly Inputs[]): Tensor {
+    const { model, optimizer, loss, accumulate = 1, clipNorm } = this.options;
+    let total: Tensor | null = null;
+    for (const inputs of parts) {
+      let l = loss(inputs);
+      if (l.numel !== 1 || !l.requiresGrad) {
+        throw new GradError(`Trainer: expected loss() to give a scalar that requires a gradient, got ${l}`);
+      }
+      if (accumulate > 1) l = l.div(accumulate);
+      l.backward();
+      total = total ? total.add(l.detach()) : l.detach();
+    }
+    if (clipNorm !== undefined) clipGradNorm_(model.parameters(), clipNorm);
+    optimizer.step();
+    optimizer.zeroGrad();
+    return total!;
   }
 
   /** Reads pending losses, writes the metrics, shows progress. Returns the time from which the next ones count. */
