@@ -1,10 +1,12 @@
 /**
- * CPU time per dispatch in steady state: the device against the same WebGPU calls made by hand, interleaved in one run.
- * The difference is the engine's own share.
+ * `npm run bench -- dispatch`. CPU time per dispatch in steady state: the device against the same WebGPU calls made by
+ * hand, interleaved in one run; the difference is the engine's own share. And what an adapter takes to run a dispatch that
+ * does nothing, which bounds what any engine can reach.
  */
 import type { Kernel, Program, View } from '../src/device/types.js';
 import { openWebGPU } from '../src/device/webgpu/device.js';
 import { shaderText } from '../src/device/webgpu/wgsl.js';
+import { median, table } from './report.js';
 
 const ROUNDS = 31;
 const DISPATCHES = 2048;
@@ -40,8 +42,6 @@ const program: Program<number> = {
   ],
 };
 
-const median = (values: number[]) => values.sort((x, y) => x - y)[values.length >> 1];
-
 export interface DispatchCost {
   readonly name: string;
   /** Median µs per dispatch of the bare API calls, through the device, and of the paired difference. */
@@ -53,11 +53,11 @@ export interface DispatchCost {
 }
 
 /** Measures an adapter, with immediates and with the uniform ring. */
-export async function dispatchCost(adapter: string): Promise<DispatchCost[]> {
-  return [await measure(adapter, true), await measure(adapter, false)];
+export async function dispatchCost(adapter: string, rounds = ROUNDS): Promise<DispatchCost[]> {
+  return [await measure(adapter, true, rounds), await measure(adapter, false, rounds)];
 }
 
-async function measure(adapter: string, immediates: boolean): Promise<DispatchCost> {
+async function measure(adapter: string, immediates: boolean, rounds: number): Promise<DispatchCost> {
   const device = await openWebGPU({
     adapter,
     immediates,
@@ -141,7 +141,7 @@ async function measure(adapter: string, immediates: boolean): Promise<DispatchCo
   engine();
   await device.synchronize();
   const { bindGroupsCreated } = device.stats();
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const [name, work] of [
       ['engine', engine],
       ['byHand', byHand],
@@ -162,4 +162,102 @@ async function measure(adapter: string, immediates: boolean): Promise<DispatchCo
     own: median(timings.engine.map((ours, i) => ours - timings.byHand[i])),
     bindGroups,
   };
+}
+
+const EMPTY: Kernel = {
+  key: 'bench/empty',
+  bindings: [{ name: 'z', type: 'f32', access: 'read_write' }],
+  params: [{ name: 'n', type: 'u32' }],
+  workgroupSize: 64,
+  // The condition never holds, but the compiler cannot know.
+  body: 'if (p.n == 4294967295u) { z[index] = 0.0; }',
+};
+
+/** What the recorder and the driver do with a dispatch whose kernel does nothing. */
+export interface EmptyDispatch {
+  readonly workgroups: number;
+  /** 'chained': all dispatches write one buffer, each waits for the last; 'free': each of 16 in turn. */
+  readonly buffers: 'chained' | 'free';
+  /** Wall-clock µs per dispatch, from the first call until the device is done. */
+  readonly micros: number;
+  /** Processor time of all threads for the same. */
+  readonly cpuMicros: number;
+}
+
+/** Times empty dispatches of few and many workgroups. */
+export async function emptyDispatches(adapter: string, rounds = 7): Promise<EmptyDispatch[]> {
+  const device = await openWebGPU({ adapter });
+  const views = Array.from(
+    { length: 16 },
+    (): View => ({
+      buffer: device.allocate(4 * 64 * 4096, 'bench'),
+      dtype: 'float32',
+      shape: [64],
+      strides: [1],
+      offset: 0,
+    }),
+  );
+  const empty: Program<number> = {
+    name: 'empty',
+    host: () => {},
+    kernel: ({ outputs: [z], params }) => [
+      { kernel: EMPTY, buffers: [z.buffer], params: [0], workgroups: params },
+    ],
+  };
+  const runs = [1, 8, 64, 512, 4096].flatMap((workgroups) =>
+    (['chained', 'free'] as const).map((buffers) => ({
+      workgroups,
+      buffers,
+      times: [] as number[],
+      cpu: [] as number[],
+    })),
+  );
+  for (let round = 0; round <= rounds; round++) {
+    for (const { workgroups, buffers, times, cpu } of runs) {
+      const count = workgroups > 512 ? 64 : 512;
+      const before = process.cpuUsage();
+      const started = performance.now();
+      for (let i = 0; i < count; i++)
+        device.execute(empty, [], [views[buffers === 'free' ? i % 16 : 0]], workgroups);
+      await device.synchronize();
+      // The first round compiles and warms up.
+      if (round === 0) continue;
+      times.push(((performance.now() - started) * 1000) / count);
+      const { user, system } = process.cpuUsage(before);
+      cpu.push((user + system) / count);
+    }
+  }
+  await device.close();
+  return runs.map(({ workgroups, buffers, times, cpu }) => ({
+    workgroups,
+    buffers,
+    micros: median(times),
+    cpuMicros: median(cpu),
+  }));
+}
+
+/** Both tables. */
+export async function benchDispatch(
+  adapter: string,
+  smoke: boolean,
+): Promise<{ cost: DispatchCost[]; empty: EmptyDispatch[] }> {
+  const cost = await dispatchCost(adapter, smoke ? 3 : ROUNDS);
+  table(
+    'CPU time per recorded dispatch, steady state (µs)',
+    ['', 'WebGPU calls by hand', 'through the device', 'our own', 'new bind groups'],
+    cost.map((r) => [r.name, ...[r.byHand, r.device, r.own].map((x) => x.toFixed(2)), String(r.bindGroups)]),
+  );
+  const empty = await emptyDispatches(adapter, smoke ? 1 : 7);
+  table(
+    'A dispatch that does nothing, from the call until it is done (µs)',
+    ['workgroups of 64', 'one buffer', 'processor time', '16 buffers', 'processor time'],
+    [...new Set(empty.map((e) => e.workgroups))].map((workgroups) => [
+      String(workgroups),
+      ...(['chained', 'free'] as const).flatMap((buffers) => {
+        const row = empty.find((e) => e.workgroups === workgroups && e.buffers === buffers)!;
+        return [row.micros.toFixed(1), row.cpuMicros.toFixed(1)];
+      }),
+    ]),
+  );
+  return { cost, empty };
 }

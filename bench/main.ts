@@ -1,124 +1,135 @@
-/** `npm run bench`: operations, training steps and the cost of a dispatch, as tables. */
-import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+/** `npm run bench -- COMMAND`: what the commands are is in bench/README.md. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { number } from '../src/cli/options.js';
 import { open } from '../src/device/open.js';
-import type { Device } from '../src/device/types.js';
 import { listAdapters } from '../src/device/webgpu/adapter.js';
-import { SMALL } from '../src/train/char-lm.js';
-import { dispatchCost } from './dispatch.js';
+import { setDefaultDevice } from '../src/index.js';
+import { benchDispatch } from './dispatch.js';
 import { benchOps } from './ops.js';
-import { benchStep, TINY } from './step.js';
+import type { Options } from './options.js';
+import { benchPeers } from './peers/main.js';
+import { machine, record } from './report.js';
+import { benchCold, benchSteps } from './steps.js';
 
-const HELP = `npm run bench -- [options]
-
-  --device cpu|webgpu|all   default all: the CPU device, and every WebGPU adapter that is found
-  --adapter NAME            only this WebGPU adapter
-  --only ops|step|dispatch  only these tables
-  --json                    machine-readable results on standard output
-`;
-
-const { values: flags } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'all' },
-    adapter: { type: 'string' },
-    only: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
-if (flags.help) {
-  console.log(HELP);
-  process.exit(0);
+interface Choice {
+  readonly device: 'cpu' | 'webgpu';
+  readonly adapter?: string;
 }
 
-/** benny prints as it goes; our tables come after. */
-async function quietly<T>(fn: () => Promise<T>): Promise<T> {
-  const { log } = console;
-  console.log = () => {};
-  try {
-    return await fn();
-  } finally {
-    console.log = log;
+type Table = 'ops' | 'steps' | 'dispatch';
+
+/** What to measure on: what was asked for, else the CPU device and every adapter. */
+async function choices({ device, adapter }: Options): Promise<Choice[]> {
+  if (adapter) return [{ device: 'webgpu', adapter }];
+  const all: Choice[] = [];
+  if (device !== 'webgpu') all.push({ device: 'cpu' });
+  if (device !== 'cpu') {
+    for (const { selector } of await listAdapters()) all.push({ device: 'webgpu', adapter: selector });
   }
-}
-
-function table(title: string, head: readonly string[], rows: readonly (readonly string[])[]): void {
-  const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i].length)));
-  const line = (cells: readonly string[]): string =>
-    cells.map((c, i) => (i === 0 ? c.padEnd(widths[i]) : c.padStart(widths[i]))).join('  ');
-  console.log(`\n${title}\n${line(head)}\n${widths.map((w) => '─'.repeat(w)).join('  ')}`);
-  for (const r of rows) console.log(line(r));
-}
-
-async function selectors(): Promise<{ device: 'cpu' | 'webgpu'; adapter?: string }[]> {
-  if (flags.adapter) return [{ device: 'webgpu', adapter: flags.adapter }];
-  const all: { device: 'cpu' | 'webgpu'; adapter?: string }[] = [];
-  if (flags.device !== 'webgpu') all.push({ device: 'cpu' });
-  if (flags.device !== 'cpu')
-    for (const a of await listAdapters()) all.push({ device: 'webgpu', adapter: a.selector });
   return all;
 }
 
-async function run(device: Device, adapter: string | undefined): Promise<unknown> {
-  const only = flags.only;
-  const result: Record<string, unknown> = { device: device.info.name, features: device.info.features };
-  console.log(`\n━━ ${device.info.name}`);
-  console.log(`   ${device.info.features.join(', ')}`);
-  if (!only || only === 'ops') {
-    const rows = await quietly(() => benchOps(device));
-    result.ops = rows;
-    table(
-      'Operations (median, each waits for the device)',
-      ['', 'ms', 'rate'],
-      rows.map((r) => [r.name, r.ms.toFixed(3), r.rate]),
-    );
+function regex(text: string): RegExp {
+  try {
+    return new RegExp(text, 'i');
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
   }
-  if (!only || only === 'step') {
-    const steps = [
-      await benchStep(device, 'tiny: 1 layer, d 64, T 32, B 4, SGD', TINY, 4, 'SGD'),
-      await benchStep(
-        device,
-        'npm start: 2 layers, AdamW',
-        { ...SMALL, vocabSize: 81 },
-        SMALL.batchSize,
-        'AdamW',
-      ),
-    ];
-    result.steps = steps;
-    table(
-      'Training steps (eager; the loss is read after each)',
-      ['', 'ms', 'tokens/s', 'first ms', 'dispatches', 'host µs/dispatch', 'new bind groups', 'peak MiB'],
-      steps.map((s) => [
-        s.name,
-        s.msPerStep.toFixed(2),
-        s.tokensPerSecond.toFixed(0),
-        s.firstMs.toFixed(0),
-        s.dispatches.toFixed(0),
-        s.hostMicros.toFixed(1),
-        s.bindGroupsPerStep.toFixed(1),
-        s.peakMB.toFixed(1),
-      ]),
-    );
-  }
-  if (adapter !== undefined && (!only || only === 'dispatch')) {
-    const rows = await dispatchCost(adapter);
-    result.dispatch = rows;
-    table(
-      'CPU time per recorded dispatch, steady state (µs)',
-      ['', 'WebGPU calls by hand', 'through the device', 'our own'],
-      rows.map((r) => [r.name, r.byHand.toFixed(2), r.device.toFixed(2), r.own.toFixed(2)]),
-    );
-  }
-  return result;
 }
 
-console.log(
-  `dawngrad bench · Node ${process.version} · ${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores`,
-);
-const results: unknown[] = [];
-for (const choice of await selectors()) {
-  const device = await open(choice);
-  results.push(await run(device, choice.adapter));
-  await device.close();
+/** Prints tables for every device. */
+async function tables(wanted: readonly Table[], options: Options): Promise<void> {
+  console.log(`dawngrad bench · Node ${process.version} · ${machine()}`);
+  for (const choice of await choices(options)) {
+    if (choice.device === 'cpu' && wanted.every((name) => name === 'dispatch')) continue;
+    const device = await open(choice);
+    setDefaultDevice(device);
+    console.log(`\n━━ ${device.info.name}\n   ${device.info.features.join(', ')}`);
+    const results: Record<string, unknown> = { features: device.info.features, limits: device.info.limits };
+    if (wanted.includes('ops')) results.ops = await benchOps(device, options);
+    if (wanted.includes('steps')) {
+      results.steps = await benchSteps(device, options);
+      if (options.cold) results.cold = benchCold(choice.device, choice.adapter, options);
+    }
+    if (wanted.includes('dispatch') && choice.device === 'webgpu') {
+      results.dispatch = await benchDispatch(choice.adapter!, options.seconds < 0.02);
+    }
+    await device.close();
+    record(options, wanted.length > 1 ? 'bench' : wanted[0], results, device.info.name);
+  }
 }
-if (flags.json) process.stdout.write(`${JSON.stringify(results)}\n`);
+
+/** Runs a kernel laboratory: bench/lab/NAME/main.ts, with all further arguments. */
+function lab(name: string | undefined, args: readonly string[]): void {
+  const folder = fileURLToPath(new URL('lab', import.meta.url));
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  if (name === undefined || !names.includes(name)) {
+    console.log(`Kernel laboratories: ${names.join(', ') || 'none'}\nnpm run bench -- lab NAME [options]`);
+    if (name !== undefined) process.exitCode = 1;
+    return;
+  }
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', `${folder}/${name}/main.ts`, ...args], {
+    stdio: 'inherit',
+  });
+  process.exitCode = status ?? 1;
+}
+
+const program = new Command('npm run bench --').description(
+  'Measures dawngrad: operations, training steps, the cost of a dispatch, and other engines beside it.\nWithout a command: ops, steps and dispatch.',
+);
+
+function command(name: string, description: string, isDefault = false): Command {
+  return program
+    .command(name, { isDefault })
+    .description(description)
+    .addOption(new Option('--device <kind>', 'only this kind of device').choices(['cpu', 'webgpu']))
+    .option('--adapter <name>', 'WebGPU adapter: swiftshader, lavapipe, or part of a name')
+    .option('--only <regex>', 'only rows whose name matches', regex)
+    .option('--json [file]', 'keep the results; without a file in bench/results, by date and device')
+    .option('--large', 'also shapes and models that take long without a GPU');
+}
+
+const seconds = (name: string, value: number): [string, string, (text: string) => number, number] => [
+  '--seconds <n>',
+  name,
+  number(0.001, 3600),
+  value,
+];
+
+command('all', 'ops, steps and dispatch', true)
+  .option(...seconds('time for each measurement', 0.5))
+  .option('--cold', 'also first steps in new processes, without the shader cache')
+  .action((options: Options) => tables(['ops', 'steps', 'dispatch'], options));
+command('ops', 'operations as GFLOP/s or GB/s, and as shares of measured ceilings')
+  .option(...seconds('time for each operation', 0.5))
+  .action((options: Options) => tables(['ops'], options));
+command('steps', 'whole training steps, eager and captured')
+  .option(...seconds('half the time for each step', 0.5))
+  .option('--cold', 'also first steps in new processes, without the shader cache')
+  .action((options: Options) => tables(['steps'], options));
+command('dispatch', 'CPU time per dispatch, and what an empty dispatch takes')
+  .option(...seconds('less than 0.02 for a short run', 0.5))
+  .action((options: Options) => tables(['dispatch'], options));
+command('peers', 'other engines on the same adapter, interleaved, results compared first')
+  .option(...seconds('time of a round', 0.1))
+  .option('--rounds <n>', 'rounds of which the median counts', number(1, 1000))
+  .option(
+    '--engines <regex>',
+    'only these of dawngrad-webgpu, jax-webgpu, tfjs-webgpu, dawngrad-cpu, dawngrad-cpu-1, jax-wasm, tfjs-wasm, torch',
+    regex,
+  )
+  .option('--cold', 'first steps in new processes, without the shader cache, instead')
+  .action(benchPeers);
+command('tune', 'measures the variants of the matrix product and writes a table for the adapter')
+  .option(...seconds('time for each variant', 0.3))
+  .action(async (options: Options) => (await import('./tune.js')).benchTune(options));
+program
+  .command('lab [name] [options...]')
+  .description('runs a kernel laboratory of bench/lab')
+  .allowUnknownOption()
+  .helpOption(false)
+  .action((name: string | undefined, args: string[]) => lab(name, args));
+await program.parseAsync();

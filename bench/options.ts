@@ -1,0 +1,14 @@
+/** What every command of the bench understands. */
+export interface Options {
+  readonly device?: 'cpu' | 'webgpu';
+  readonly adapter?: string;
+  readonly only?: RegExp;
+  /** A file, or true for one in bench/results named by date and device. */
+  readonly json?: string | true;
+  /** Seconds per measurement. */
+  readonly seconds: number;
+  readonly large?: boolean;
+  readonly cold?: boolean;
+  readonly engines?: RegExp;
+  readonly rounds?: number;
+}

@@ -1,0 +1,152 @@
+/** This engine, as a user would call it. */
+import { readFileSync } from 'node:fs';
+import * as dg from '../../src/index.js';
+import { CharTransformer } from '../../src/models/char-transformer.js';
+import { CharLstm } from '../models.js';
+import {
+  type Case,
+  isStep,
+  type LstmConfig,
+  type StepCase,
+  type TransformerConfig,
+  values,
+} from './cases.js';
+import type { Engine, Prepared } from './engine.js';
+
+type Tensor = dg.Tensor;
+
+export async function openEngine(backend: string, adapter: string): Promise<Engine> {
+  const device = await dg.openDevice(backend === 'cpu' ? { device: 'cpu' } : { device: 'webgpu', adapter });
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return {
+    info: { name: 'dawngrad', version, device: device.info.name },
+    prepare: async (c) => (isStep(c) ? prepareStep(c) : prepareOp(c, device)),
+  };
+}
+
+function inputTensors(c: Case): Tensor[] {
+  return c.inputs.map((spec) => dg.tensor(values(spec), { shape: spec.shape }));
+}
+
+const leaf = (t: Tensor): Tensor => t.requiresGrad_();
+
+/** The result of `fn`, and gradients of the first `count` inputs; with `g`, of Σ g·fn. */
+function withGrad(inputs: Tensor[], count: number, fn: () => Tensor, g?: Tensor): Tensor[] {
+  const out = fn();
+  out.backward(g && { gradient: g });
+  return [out.detach(), ...inputs.slice(0, count).map((t) => take(t))];
+}
+
+/** The gradient, taken from its leaf. */
+function take(t: Tensor): Tensor {
+  const { grad } = t;
+  t.grad = null;
+  return grad!;
+}
+
+const OPS: Record<string, (inputs: Tensor[]) => () => Tensor[]> = {
+  matmul:
+    ([a, b]) =>
+    () => [dg.matmul(a, b)],
+  softmax:
+    ([x]) =>
+    () => [dg.softmax(x, -1)],
+  layerNorm:
+    ([x, weight, bias]) =>
+    () => [dg.layerNorm(x, [x.shape[1]], { weight, bias })],
+  layerNormGrad([x, weight, bias, g]) {
+    const leaves = [x, weight, bias].map(leaf);
+    return () => withGrad(leaves, 3, () => dg.layerNorm(x, [x.shape[1]], { weight, bias }), g);
+  },
+  crossEntropy:
+    ([logits, targets]) =>
+    () => [dg.crossEntropy(logits, targets)],
+  crossEntropyGrad([logits, targets]) {
+    leaf(logits);
+    return () => withGrad([logits], 1, () => dg.crossEntropy(logits, targets));
+  },
+  attention:
+    ([q, k, v]) =>
+    () => [dg.scaledDotProductAttention(q, k, v, { isCausal: true })],
+  attentionGrad([q, k, v, g]) {
+    const leaves = [q, k, v].map(leaf);
+    return () => withGrad(leaves, 3, () => dg.scaledDotProductAttention(q, k, v, { isCausal: true }), g);
+  },
+  embeddingGrad([table, ids, g]) {
+    leaf(table);
+    return () => withGrad([table], 1, () => dg.embedding(table, ids), g).slice(1);
+  },
+};
+
+/** Gradients outlive scopes. */
+function releaseAll(tensors: Tensor[]): void {
+  for (const t of tensors) t.release();
+}
+
+function prepareOp(c: Case, device: dg.Device): Prepared {
+  const inputs = inputTensors(c);
+  const once = OPS[c.kind](inputs);
+  return {
+    async check() {
+      const outputs = dg.scope(once);
+      const all = await Promise.all(outputs.map((t) => t.data()));
+      for (const t of outputs) t.release();
+      return all as Float32Array[];
+    },
+    async iterate() {
+      for (let i = 1; i < c.repeat; i++) dg.scope(() => releaseAll(once()));
+      const probe = dg.scope(() => {
+        const outputs = once();
+        const first = outputs.at(-1)!.reshape([-1]).narrow(0, 0, 1).clone().detach();
+        releaseAll(outputs);
+        return first;
+      });
+      await probe.item();
+      probe.release();
+    },
+    dispose() {
+      for (const t of inputs) t.release();
+      void device.synchronize();
+    },
+  };
+}
+
+function prepareStep(c: StepCase): Prepared {
+  const model =
+    c.kind === 'lstmStep'
+      ? new CharLstm(c.config as LstmConfig)
+      : new CharTransformer({ ...(c.config as TransformerConfig), dropout: 0 });
+  dg.scope(() => {
+    const weights = c.inputs.slice(0, -2);
+    model.loadStateDict(
+      Object.fromEntries(weights.map((spec) => [spec.name, dg.tensor(values(spec), { shape: spec.shape })])),
+    );
+  });
+  const parameters = model.parameters();
+  const optimizer =
+    c.optimizer === 'sgd'
+      ? new dg.optim.SGD(parameters, { lr: c.lr })
+      : new dg.optim.Adam(parameters, { lr: c.lr });
+  const run = dg.capture((ids: Tensor, targets: Tensor) => {
+    const loss = model.loss(ids, targets);
+    loss.backward();
+    optimizer.step();
+    optimizer.zeroGrad();
+    return loss;
+  });
+  const [ids, targets] = c.inputs.slice(-2).map((spec) => ({ data: values(spec), shape: spec.shape }));
+  const step = async (): Promise<number> => {
+    const inputs = [ids, targets].map(({ data, shape }) => dg.tensor(data, { shape }));
+    const value = await run(inputs[0], inputs[1]).item();
+    for (const t of inputs) t.release();
+    return value as number;
+  };
+  return {
+    check: async () => [[await step(), await step(), await step()]],
+    iterate: async () => void (await step()),
+    dispose() {
+      run.release();
+      for (const p of parameters) p.release();
+    },
+  };
+}
