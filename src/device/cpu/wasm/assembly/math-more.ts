@@ -19,7 +19,7 @@ export function log1p4(x: v128): v128 {
   return v128.bitselect(x, corrected, f32x4.eq(u, constant(1)));
 }
 
-/** eˣ - 1: within 2 ulp, also near 0. With x = n·ln 2 + r it is 2ⁿ·(eʳ - 1) + (2ⁿ - 1), whose last part is exact. */
+/** eˣ - 1: within 2.5 ulp, also near 0. With x = n·ln 2 + r it is 2ⁿ·(eʳ - 1) + (2ⁿ - 1), whose last part is exact. */
 export function expm14(x: v128): v128 {
   // Below -17.4 the result rounds to -1; from 17.4 on it is eˣ. NaN passes.
   const bounded = f32x4.pmax(f32x4.pmin(x, constant(18)), constant(-18));
@@ -40,10 +40,27 @@ export function expm14(x: v128): v128 {
   return v128.bitselect(x, y, f32x4.eq(x, constant(0)));
 }
 
-/** Where |x| is larger, the quarter turns are counted with more digits than float64 has: one by one, elsewhere. */
-const TURNS_LIMIT: f32 = 1048576;
+/** From here on the product with 2/π needs more digits than float64 has. */
+const FAR: f32 = 1048576;
 
-/** sin x, or cos x = sin(x + π/2): within 1.5 ulp for all x. */
+/** sin of r + (turns + quarter) · π/2, for r in [-π/4, π/4]: polynomials of Cephes, single precision. */
+// @ts-ignore
+@inline
+function quarterWave(r: v128, turns: v128, quarter: i32): v128 {
+  const z = f32x4.mul(r, r);
+  let s = step(constant(-1.9515295891e-4), z, 8.3321608736e-3);
+  s = step(s, z, -1.6666654611e-1);
+  s = f32x4.add(f32x4.mul(f32x4.mul(s, z), r), r);
+  let c = step(constant(2.443315711809948e-5), z, -1.388731625493765e-3);
+  c = step(c, z, 4.166664568298827e-2);
+  c = f32x4.add(f32x4.sub(f32x4.mul(f32x4.mul(c, z), z), f32x4.mul(z, constant(0.5))), constant(1));
+  const q = i32x4.add(turns, i32x4.splat(quarter));
+  const odd = i32x4.ne(v128.and(q, i32x4.splat(1)), i32x4.splat(0));
+  const sign = i32x4.shl(v128.and(q, i32x4.splat(2)), 30);
+  return v128.xor(v128.bitselect(c, s, odd), sign);
+}
+
+/** sin x, or for `quarter` 1 cos x = sin(x + π/2): within 1.5 ulp for all x. */
 // @ts-ignore
 @inline
 function wave4(x: v128, quarter: i32): v128 {
@@ -59,36 +76,53 @@ function wave4(x: v128, quarter: i32): v128 {
   const rHigh = f64x2.sub(f64x2.sub(high, f64x2.mul(nHigh, first)), f64x2.mul(nHigh, second));
   const r = v128.shuffle<f32>(f32x4.demote_f64x2_zero(rLow), f32x4.demote_f64x2_zero(rHigh), 0, 1, 4, 5);
   const turns = v128.shuffle<i32>(i32x4.trunc_sat_f64x2_s_zero(nLow), i32x4.trunc_sat_f64x2_s_zero(nHigh), 0, 1, 4, 5);
-  const z = f32x4.mul(r, r);
-  // Cephes, single precision, on [-π/4, π/4].
-  let s = step(constant(-1.9515295891e-4), z, 8.3321608736e-3);
-  s = step(s, z, -1.6666654611e-1);
-  s = f32x4.add(f32x4.mul(f32x4.mul(s, z), r), r);
-  let c = step(constant(2.443315711809948e-5), z, -1.388731625493765e-3);
-  c = step(c, z, 4.166664568298827e-2);
-  c = f32x4.add(f32x4.sub(f32x4.mul(f32x4.mul(c, z), z), f32x4.mul(z, constant(0.5))), constant(1));
-  const q = i32x4.add(turns, i32x4.splat(quarter));
-  const odd = i32x4.ne(v128.and(q, i32x4.splat(1)), i32x4.splat(0));
-  const sign = i32x4.shl(v128.and(q, i32x4.splat(2)), 30);
-  let y = v128.xor(v128.bitselect(c, s, odd), sign);
+  let y = quarterWave(r, turns, quarter);
   // sin -0 = -0
   if (quarter == 0) y = v128.bitselect(x, y, f32x4.eq(x, constant(0)));
-  const far = f32x4.ge(f32x4.abs(x), constant(TURNS_LIMIT));
-  if (v128.any_true(v128.or(far, f32x4.ne(x, x)))) y = farWave(x, y, quarter);
+  if (v128.any_true(v128.or(f32x4.ge(f32x4.abs(x), constant(FAR)), f32x4.ne(x, x)))) y = farWaves(x, y, quarter);
   return y;
 }
 
 /** Replaces the lanes that `wave4` cannot do: large numbers, ∞ and NaN. */
-function farWave(x: v128, y: v128, quarter: i32): v128 {
-  y = f32x4.replace_lane(y, 0, farOne(f32x4.extract_lane(x, 0), f32x4.extract_lane(y, 0), quarter));
-  y = f32x4.replace_lane(y, 1, farOne(f32x4.extract_lane(x, 1), f32x4.extract_lane(y, 1), quarter));
-  y = f32x4.replace_lane(y, 2, farOne(f32x4.extract_lane(x, 2), f32x4.extract_lane(y, 2), quarter));
-  return f32x4.replace_lane(y, 3, farOne(f32x4.extract_lane(x, 3), f32x4.extract_lane(y, 3), quarter));
+function farWaves(x: v128, y: v128, quarter: i32): v128 {
+  y = f32x4.replace_lane(y, 0, farWave(f32x4.extract_lane(x, 0), f32x4.extract_lane(y, 0), quarter));
+  y = f32x4.replace_lane(y, 1, farWave(f32x4.extract_lane(x, 1), f32x4.extract_lane(y, 1), quarter));
+  y = f32x4.replace_lane(y, 2, farWave(f32x4.extract_lane(x, 2), f32x4.extract_lane(y, 2), quarter));
+  return f32x4.replace_lane(y, 3, farWave(f32x4.extract_lane(x, 3), f32x4.extract_lane(y, 3), quarter));
 }
 
-function farOne(x: f32, y: f32, quarter: i32): f32 {
-  if (abs<f32>(x) < TURNS_LIMIT) return y;
-  return quarter ? Mathf.cos(x) : Mathf.sin(x);
+/**
+ * Quarter turns of a large number (Payne and Hanek 1983): its 24 bits times the 96 bits of 2/π that neither make whole
+ * rounds nor fall below the result, in fixed point.
+ */
+function farWave(x: f32, y: f32, quarter: i32): f32 {
+  const bits = reinterpret<u32>(x) & 0x7fffffff;
+  if (bits < reinterpret<u32>(FAR)) return y;
+  if (bits >= 0x7f800000) return NaN;
+  // x = m · 2ᵉ; bits of 2/π before the one at e - 2 make multiples of 4 quarter turns.
+  const m = <u64>(bits & 0x7fffff | 0x800000);
+  const from = <i32>(bits >> 23) - 152;
+  const turns = m * twoOverPi(from) + (m * (twoOverPi(from + 64) >> 32) >> 32);
+  const n = <i32>((turns + (1 << 61)) >> 62);
+  const rest = <f64><i64>(turns - (<u64>n << 62)) * 3.40612158008655459e-19; // π/2 · 2⁻⁶²
+  const negative = reinterpret<u32>(x) >> 31 != 0;
+  const r = <f32>(negative ? -rest : rest);
+  return f32x4.extract_lane(quarterWave(constant(r), i32x4.splat(negative ? -n : n), quarter), 0);
+}
+
+/** 64 bits of 2/π behind its first `skip` binary places; before them come zeros. */
+function twoOverPi(skip: i32): u64 {
+  if (skip < 0) return piWord(0) >> -skip;
+  const word = skip >> 6;
+  const shift = skip & 63;
+  return shift ? piWord(word) << shift | piWord(word + 1) >> (64 - shift) : piWord(word);
+}
+
+function piWord(i: i32): u64 {
+  if (i == 0) return 0xa2f9836e4e441529;
+  if (i == 1) return 0xfc2757d1f534ddc0;
+  if (i == 2) return 0xdb6295993c439041;
+  return 0xfe5163abdebbc561;
 }
 
 export function sin4(x: v128): v128 {
