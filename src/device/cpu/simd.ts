@@ -123,7 +123,8 @@ class Cutter {
     if (this.depth > 0) {
       this.work += work;
       if (!threads.started) return whole(...args);
-      this.cut(plan, args, work, step);
+      if (work < TOGETHER_WHOLE) threads.add(plan.index, args, plan.own, step);
+      else this.cut(plan, args, work, step);
       return undefined;
     }
     if (!threads.isWorth(work)) return whole(...args);
@@ -229,6 +230,8 @@ class Cutter {
   }
 }
 
+/** Calls of less work, in ns, stay whole where there are several. */
+const TOGETHER_WHOLE = 50_000;
 /** Most parts of a sum. */
 const MOST_PARTS = 256;
 

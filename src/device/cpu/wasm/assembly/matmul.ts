@@ -1,10 +1,12 @@
 /**
  * C[M×N] = A[M×K] · B[K×N] in float32, any strides for A and B.
  *
- * A and B are cut into blocks that fit the caches and packed into panels: 4 rows of A, 8 columns of B, each panel
- * contiguous along K. A tile of 4 × 8 results then stays in 8 of the 16 SIMD registers while both panels stream past:
- * per step of k, 6 loads feed 8 multiplications and 8 additions, so the arithmetic units are the only limit. Larger
- * tiles (5 × 8, 6 × 8, 4 × 12) measured no faster, and spill registers.
+ * A and B are cut into blocks that fit the caches and packed into panels: 6 rows of A, 8 columns of B, each panel
+ * contiguous along K. A tile of 6 × 8 results then stays in 12 of the 16 SIMD registers while both panels stream past: per
+ * step of k, 8 loads feed 12 multiply-adds, and the arithmetic units are nearly the only limit. V8 keeps one register for
+ * itself, so that two for B and one for A are all that is left: a larger tile spills.
+ *
+ * Every result is Σₖ in order, whatever the shape and the part of C that is asked for, except for up to three rows.
  *
  * Loop order and names after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
  */
@@ -13,13 +15,13 @@ import { packPanels } from './pack';
 import { rowTimesMatrix, gather, scatter } from './vector';
 
 /** Rows and columns of a tile. */
-const MR: i32 = 4;
+const MR: i32 = 6;
 const NR: i32 = 8;
-/** A panel of B is KC × NR (8 KiB of the first-level cache), a block of A MC × KC (128 KiB of the second-level cache). */
-const KC: i32 = 256;
-const MC: i32 = 128;
+/** Panels of A and of B are 12 and 16 KiB of the first-level cache; a block of A, MC × KC, is 120 KiB of the second-level cache. */
+const KC: i32 = 512;
+const MC: i32 = 60;
 /** A block of B is KC × NC: 512 KiB. */
-const NC: i32 = 512;
+const NC: i32 = 256;
 /** Up to this many rows a row-major B is read where it lies, because packing it would not pay: any B, and one of up to 64 KiB. */
 const DIRECT_ROWS: i32 = 7;
 const DIRECT_ROWS_SMALL: i32 = 32;
@@ -46,7 +48,7 @@ export function matmulScratchBytes(m: i32, n: i32, k: i32): usize {
   return <usize>(packed + MR * NR) << 2;
 }
 
-/** Computes the part of C that begins at row `i0` and column `j0`; which way is taken, so every bit, depends on all of C. */
+/** Computes the part of C that begins at row `i0` and column `j0`; which way is taken depends on all of C. */
 export function matmul(
   m: i32, n: i32, k: i32,
   a: usize, aRow: i32, aCol: i32,
@@ -111,11 +113,13 @@ function blocked(
             const aPanel = aPacked + (<usize>(i * depth) << 2);
             const target = c + <usize>(ic + i) * cStep + (<usize>(jc + j) << 2);
             const height = min(MR, rows - i);
-            if (height == MR && width == NR) {
-              multiplyTile(depth, aPanel, bPanel, bStep, target, cStep, pc > 0);
+            const more = pc > 0;
+            if (width == NR && (height & 1) == 0) {
+              multiplyRows(height, depth, aPanel, bPanel, bStep, target, cStep, more);
             } else {
-              multiplyTile(depth, aPanel, bPanel, bStep, tile, <usize>(NR * 4), false);
-              copyPart(height, width, tile, target, cStep, pc > 0);
+              if (more) copyPart(height, width, target, cStep, tile, NR * 4);
+              multiplyRows(height, depth, aPanel, bPanel, bStep, tile, NR * 4, more);
+              copyPart(height, width, tile, NR * 4, target, cStep);
             }
           }
         }
@@ -124,26 +128,72 @@ function blocked(
   }
 }
 
-/** Stores, or adds, the first rows and columns of a tile at the edge of C. */
-function copyPart(height: i32, width: i32, tile: usize, c: usize, cStep: usize, accumulate: bool): void {
+/** Copies the first rows and columns of a tile. */
+function copyPart(height: i32, width: i32, from: usize, fromStep: usize, to: usize, toStep: usize): void {
   for (let i = 0; i < height; i++) {
-    for (let j = 0; j < width; j++) {
-      const value = load<f32>(tile + (<usize>(i * NR + j) << 2));
-      const at = c + (<usize>j << 2);
-      store<f32>(at, accumulate ? load<f32>(at) + value : value);
-    }
-    c += cStep;
+    for (let j: usize = 0; j < <usize>width << 2; j += 4) store<f32>(to + j, load<f32>(from + j));
+    from += fromStep;
+    to += toStep;
   }
 }
 
-/** C tile (4 × 8) = A panel (depth × 4) · B rows (depth × 8, `bStep` bytes apart), added to C where `accumulate`. */
-function multiplyTile(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool): void {
+/** A tile of up to six rows, rounded up to two, four or six. */
+function multiplyRows(
+  height: i32, depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool,
+): void {
+  if (height > 4) multiplySix(depth, a, b, bStep, c, cStep, accumulate);
+  else if (height > 2) multiplyFour(depth, a, b, bStep, c, cStep, accumulate);
+  else multiplyTwo(depth, a, b, bStep, c, cStep, accumulate);
+}
+
+function multiplySix(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool): void {
+  multiplyTile(6, depth, a, b, bStep, c, cStep, accumulate);
+}
+
+function multiplyFour(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool): void {
+  multiplyTile(4, depth, a, b, bStep, c, cStep, accumulate);
+}
+
+function multiplyTwo(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool): void {
+  multiplyTile(2, depth, a, b, bStep, c, cStep, accumulate);
+}
+
+/**
+ * C (height × 8) = A panel (depth × 6) · B rows (depth × 8, `bStep` bytes apart), plus C where `accumulate`.
+ *
+ * C is read before the loop and written without a condition after it: with a choice behind the loop, V8 defers the
+ * multiply-adds behind the loads, and spills. Unrolling the loop does the same.
+ */
+// @ts-ignore: decorators of functions exist in AssemblyScript only
+@inline
+function multiplyTile(
+  height: i32, depth: i32, a: usize, b: usize, bStep: usize, c: usize, cStep: usize, accumulate: bool,
+): void {
   let c00 = f32x4.splat(0), c01 = c00;
   let c10 = c00, c11 = c00;
   let c20 = c00, c21 = c00;
   let c30 = c00, c31 = c00;
-  // One step at a time: unrolled, V8 loads ahead, runs out of registers, and is up to a third slower.
-  const end = a + (<usize>depth << 4);
+  let c40 = c00, c41 = c00;
+  let c50 = c00, c51 = c00;
+  if (accumulate) {
+    c00 = v128.load(c);
+    c01 = v128.load(c, 16);
+    c10 = v128.load(c + cStep);
+    c11 = v128.load(c + cStep, 16);
+    if (height > 2) {
+      c20 = v128.load(c + cStep * 2);
+      c21 = v128.load(c + cStep * 2, 16);
+      c30 = v128.load(c + cStep * 3);
+      c31 = v128.load(c + cStep * 3, 16);
+    }
+    if (height > 4) {
+      c40 = v128.load(c + cStep * 4);
+      c41 = v128.load(c + cStep * 4, 16);
+      c50 = v128.load(c + cStep * 5);
+      c51 = v128.load(c + cStep * 5, 16);
+    }
+  }
+  const end = a + <usize>(depth * MR * 4);
   while (a < end) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -153,28 +203,39 @@ function multiplyTile(depth: i32, a: usize, b: usize, bStep: usize, c: usize, cS
     x = v128.load32_splat(a, 4);
     c10 = multiplyAdd(x, b0, c10);
     c11 = multiplyAdd(x, b1, c11);
-    x = v128.load32_splat(a, 8);
-    c20 = multiplyAdd(x, b0, c20);
-    c21 = multiplyAdd(x, b1, c21);
-    x = v128.load32_splat(a, 12);
-    c30 = multiplyAdd(x, b0, c30);
-    c31 = multiplyAdd(x, b1, c31);
+    if (height > 2) {
+      x = v128.load32_splat(a, 8);
+      c20 = multiplyAdd(x, b0, c20);
+      c21 = multiplyAdd(x, b1, c21);
+      x = v128.load32_splat(a, 12);
+      c30 = multiplyAdd(x, b0, c30);
+      c31 = multiplyAdd(x, b1, c31);
+    }
+    if (height > 4) {
+      x = v128.load32_splat(a, 16);
+      c40 = multiplyAdd(x, b0, c40);
+      c41 = multiplyAdd(x, b1, c41);
+      x = v128.load32_splat(a, 20);
+      c50 = multiplyAdd(x, b0, c50);
+      c51 = multiplyAdd(x, b1, c51);
+    }
     b += bStep;
-    a += 16;
+    a += MR * 4;
   }
-  storeRow(c, c00, c01, accumulate);
-  storeRow(c + cStep, c10, c11, accumulate);
-  storeRow(c + cStep * 2, c20, c21, accumulate);
-  storeRow(c + cStep * 3, c30, c31, accumulate);
-}
-
-// @ts-ignore: decorators of functions exist in AssemblyScript only
-@inline
-function storeRow(c: usize, left: v128, right: v128, accumulate: bool): void {
-  if (accumulate) {
-    left = f32x4.add(v128.load(c), left);
-    right = f32x4.add(v128.load(c, 16), right);
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(c + cStep, c10);
+  v128.store(c + cStep, c11, 16);
+  if (height > 2) {
+    v128.store(c + cStep * 2, c20);
+    v128.store(c + cStep * 2, c21, 16);
+    v128.store(c + cStep * 3, c30);
+    v128.store(c + cStep * 3, c31, 16);
   }
-  v128.store(c, left);
-  v128.store(c, right, 16);
+  if (height > 4) {
+    v128.store(c + cStep * 4, c40);
+    v128.store(c + cStep * 4, c41, 16);
+    v128.store(c + cStep * 5, c50);
+    v128.store(c + cStep * 5, c51, 16);
+  }
 }
