@@ -8,6 +8,7 @@
 // Adds the operations to Tensor as methods.
 import './autograd/methods.js';
 
+export { type AutocastOptions, autocast } from './autograd/autocast.js';
 export { type Captured, type CaptureOptions, type CaptureStats, capture } from './autograd/capture.js';
 export { checkpoint } from './autograd/checkpoint.js';
 export { type BackwardOptions, backward } from './autograd/engine.js';
@@ -91,6 +92,7 @@ export {
   takeAlongDim,
 } from './autograd/ops/index.js';
 export { cat, flip, pad, repeat, roll, stack } from './autograd/ops/join.js';
+export { type LinearActivation, type LinearOptions, linear } from './autograd/ops/linear.js';
 export {
   type BinaryOptions,
   bceLoss,
@@ -105,14 +107,14 @@ export {
   type ReductionOptions,
   smoothL1Loss,
 } from './autograd/ops/losses.js';
-export { dot, linear, matmul, outer } from './autograd/ops/matmul.js';
+export { dot, matmul, outer } from './autograd/ops/matmul.js';
 export { maximum, minimum } from './autograd/ops/maximum.js';
 export { mean } from './autograd/ops/mean.js';
 export { type NormOptions, norm } from './autograd/ops/norm.js';
 export {
-  type LayerNormOptions,
   addLayerNorm,
   addRMSNorm,
+  type LayerNormOptions,
   layerNorm,
   type RMSNormOptions,
   rmsNorm,

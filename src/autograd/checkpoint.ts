@@ -14,6 +14,7 @@ import { type Saved, save, saveStorage } from './saved.js';
 class Recomputation {
   private readonly inputs: readonly { saved: Saved; requiresGrad: boolean }[];
   private readonly random = defaultGenerator.getState();
+  private readonly autocast = mode.autocast;
   private values: (Saved | null)[] | null = null;
   private count = 0;
   /** Slots that nobody will ask for any more, by number. */
@@ -72,7 +73,9 @@ class Recomputation {
       },
     };
     const now = defaultGenerator.getState();
+    const { inBackward, autocast } = mode;
     defaultGenerator.setState(this.random);
+    Object.assign(mode, { inBackward: false, autocast: this.autocast });
     try {
       scope(() =>
         enableGrad(() => {
@@ -84,6 +87,7 @@ class Recomputation {
       );
     } finally {
       defaultGenerator.setState(now);
+      Object.assign(mode, { inBackward, autocast });
     }
     if (values.length !== this.count) {
       for (const v of values) v.release();

@@ -1,6 +1,7 @@
 /** Switches that say how operations are recorded. */
 
 import type { Tensor } from '../tensor/tensor.js';
+import type { Casts } from './autocast.js';
 import type { Saved } from './saved.js';
 
 /** Sees every op that runs while it is installed: how anomaly detection and debug checks listen. */
@@ -19,6 +20,8 @@ export const mode = {
   inBackward: false,
   saveHook: null as SaveHook | null,
   observer: null as OpObserver | null,
+  /** Converts the inputs of operations: mixed precision. */
+  autocast: null as Casts | null,
   /** Checks on the device that indices are in range, at the cost of a read at the next await. */
   debug: false,
 };

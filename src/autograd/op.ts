@@ -64,6 +64,11 @@ export interface OpDefinition<P> extends Program<P> {
   backward?(context: BackwardContext<P>): readonly (Tensor | null | undefined)[];
   /** Says that an op with floating-point output has no gradient on purpose. */
   readonly differentiable?: false;
+  /**
+   * What mixed precision does with floating-point inputs: 'half' computes in float16, 'full' in float32, 'never' leaves
+   * them; otherwise they are brought to the widest of them.
+   */
+  readonly autocast?: 'half' | 'full' | 'never';
   /** Inputs need not share a dtype (indices, masks); `infer` checks them. */
   readonly mixedDTypes?: boolean;
 }
@@ -106,7 +111,9 @@ function register<P>(definition: OpDefinition<P>): void {
 }
 
 /** Runs an operation: infer, allocate, execute, record. */
-function run<P>(def: OpDefinition<P>, inputs: readonly Tensor[], params: P): Tensor[] {
+function run<P>(def: OpDefinition<P>, given: readonly Tensor[], params: P): Tensor[] {
+  // Backward computes in what forward has computed in.
+  const inputs = mode.autocast && !mode.inBackward ? mode.autocast.inputs(def, given) : given;
   const first = inputs[0];
   const device = first.device;
   let tracked = false;

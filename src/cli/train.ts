@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { openDevice } from '../tensor/default-device.js';
@@ -38,6 +38,12 @@ export function addTrainCommand(program: Command): void {
     .option('--patience <n>', 'evaluations without a new best before it stops; 0 for never', integer(0))
     .option('--validation <share>', 'share of the text held out', number(0.001, 0.9))
     .option('--sample-length <n>', 'characters of each sample', integer(0))
+    .addOption(
+      new Option('--precision <p>', "'mixed' computes matrix products in float16").choices([
+        'float32',
+        'mixed',
+      ]),
+    )
     .option('--no-capture', 'run the code of every step instead of replaying the first; slower, same numbers')
     .option('--seed <n>', 'the same seed repeats the same run', integer(0))
     .addHelpText(

@@ -21,9 +21,9 @@ const NORM_EPSILON = 1e-6;
 
 const kernels = new Map<string, Kernel>();
 
-interface Rule {
+export interface Rule {
   readonly name: string;
-  /** WGSL statements that read `v`, the element, and assign it (map), or add it to `acc` (fold). */
+  /** WGSL statements that read `v`, the element, and assign it, or take note of it in what `prologue` declares. */
   readonly statement: string;
   /** Bindings before the tensors. */
   readonly before: Kernel['bindings'];
@@ -37,7 +37,7 @@ interface Rule {
 }
 
 /** Dispatches that apply a rule to every element of all tensors. */
-function each(
+export function each(
   rule: Rule,
   tensors: readonly View[],
   target: KernelTarget,

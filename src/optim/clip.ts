@@ -7,8 +7,8 @@ import { fromHost } from '../tensor/factories.js';
 import { keep } from '../tensor/lifetime.js';
 import { Tensor } from '../tensor/tensor.js';
 
-/** The gradients that there are, each contiguous and in memory of its own, so that it can be changed in place. */
-function gradients(op: string, parameters: Iterable<Tensor>): Tensor[] {
+/** @internal The gradients that there are, each contiguous and in memory of its own, so that it can be changed in place. */
+export function gradients(op: string, parameters: Iterable<Tensor>): Tensor[] {
   const out: Tensor[] = [];
   for (const p of parameters) {
     const g = p.grad;

@@ -13,8 +13,9 @@ import { WarmupCosineLR } from '../optim/scheduler.js';
 import { tensor } from '../tensor/factories.js';
 import { scope } from '../tensor/lifetime.js';
 import { manualSeed } from '../tensor/random.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { consecutiveWindows, RandomWindows, type TokenBatch, toTensors } from './batches.js';
-import { meanLoss, Trainer, type TrainerOptions } from './trainer.js';
+import { meanLoss, type Precision, Trainer, type TrainerOptions } from './trainer.js';
 
 /** Everything that decides a run; written to its config.json. */
 export interface CharLMConfig extends Omit<CharTransformerConfig, 'vocabSize'> {
@@ -38,6 +39,8 @@ export interface CharLMConfig extends Omit<CharTransformerConfig, 'vocabSize'> {
   /** Where it ran: 'auto', 'webgpu' or 'cpu', and which adapter. */
   readonly device: string;
   readonly adapter: string | null;
+  /** 'mixed' computes matrix products in float16. */
+  readonly precision: Precision;
   /** Repeat the first step's work at the others instead of running its code again. */
   readonly capture: boolean;
   /** SHA-256 of the text. */
@@ -53,6 +56,7 @@ const SHARED = {
   seed: 1,
   device: 'auto',
   adapter: null,
+  precision: 'float32',
   capture: true,
   digest: '',
 } as const;
@@ -96,7 +100,7 @@ export function defaultConfig(device: Device): CharLMConfig {
 export interface CharLM {
   readonly model: CharTransformer;
   readonly vocabulary: CharVocabulary;
-  readonly trainer: Trainer<TokenBatch>;
+  readonly trainer: Trainer<TokenBatch, [ids: Tensor, targets: Tensor]>;
   readonly novel: Novel;
   readonly trainTokens: number;
   readonly validationTokens: number;
@@ -182,6 +186,7 @@ export function prepareCharLM(
     batches: new RandomWindows(train, config.batchSize, T, config.seed),
     toDevice,
     loss: ([input, target]) => model.loss(input, target),
+    precision: config.precision,
     capture: config.capture,
     steps: config.steps,
     clipNorm: config.clipNorm,

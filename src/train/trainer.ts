@@ -1,4 +1,5 @@
 /** Node only. The training loop: steps, evaluation, checkpoints, metrics, curve, early stopping, resume. */
+import { autocast } from '../autograd/autocast.js';
 import { type Captured, capture } from '../autograd/capture.js';
 import { contiguousCopy } from '../autograd/contiguous.js';
 import { noGrad } from '../autograd/mode.js';
@@ -6,6 +7,7 @@ import { DataError, GradError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import type { Module } from '../nn/module.js';
 import { clipGradNorm_ } from '../optim/clip.js';
+import { GradScaler } from '../optim/grad-scaler.js';
 import type { AnyOptimizer, LRScheduler } from '../optim/scheduler.js';
 import { keep, scope } from '../tensor/lifetime.js';
 import { defaultGenerator } from '../tensor/random.js';
@@ -14,6 +16,8 @@ import type { BatchSource } from './batches.js';
 import { loadTensors, saveTensors } from './checkpoint.js';
 import { type Baseline, type LossPoint, lossCurveSvg } from './plot.js';
 import type { RunFolder } from './run-folder.js';
+
+export type Precision = 'float32' | 'mixed';
 
 /** @typeParam Inputs what the loss is computed from: the batch on the device */
 export interface TrainerOptions<Batch, Inputs = Batch> {
@@ -31,6 +35,11 @@ export interface TrainerOptions<Batch, Inputs = Batch> {
   loss(inputs: Inputs): Tensor;
   /** Repeat the first step's work at the others instead of running its code again; default true. The numbers are the same. */
   readonly capture?: boolean;
+  /**
+   * 'mixed' computes products in float16 with float32 weights, and scales the loss (`autocast` and `GradScaler`); steps with
+   * infinite gradients are left out and counted. Default 'float32'.
+   */
+  readonly precision?: Precision;
   /** Optimizer steps in all. */
   readonly steps: number;
   /** Batches per optimizer step, their gradients averaged. Default 1. */
@@ -63,6 +72,8 @@ export interface TrainResult {
   readonly validation: number;
   readonly best: { readonly step: number; readonly validation: number };
   readonly stopped: 'finished' | 'early stopping' | 'interrupted';
+  /** Steps that mixed precision left out because their gradients were infinite. */
+  readonly skipped: number;
   /** Time spent in training steps, in seconds. */
   readonly seconds: number;
 }
@@ -110,6 +121,7 @@ export class Trainer<Batch, Inputs = Batch> {
   private run: RunFolder | undefined;
 
   private readonly captured: Captured<[Inputs[]], Tensor>;
+  private readonly scaler: GradScaler;
 
   constructor(readonly options: TrainerOptions<Batch, Inputs>) {
     const { steps, accumulate = 1 } = options;
@@ -119,6 +131,7 @@ export class Trainer<Batch, Inputs = Batch> {
     if (!Number.isInteger(accumulate) || accumulate < 1) {
       throw new DataError(`Trainer: expected accumulate to be a positive integer, got ${accumulate}`);
     }
+    this.scaler = new GradScaler({ enabled: options.precision === 'mixed' });
     this.captured = capture((parts: Inputs[]) => this.work(parts));
   }
 
@@ -170,6 +183,7 @@ export class Trainer<Batch, Inputs = Batch> {
       step: this.step,
       validation: this.validation,
       best: { ...this.best },
+      skipped: await this.scaler.skippedSteps(),
       stopped,
       seconds: this.seconds,
     };
@@ -192,18 +206,21 @@ export class Trainer<Batch, Inputs = Batch> {
   /** Forward, backward, clipping and update; gives the loss. */
   private work(parts: readonly Inputs[]): Tensor {
     const { model, optimizer, loss, accumulate = 1, clipNorm } = this.options;
+    const { scaler } = this;
     let total: Tensor | null = null;
     for (const inputs of parts) {
-      let l = loss(inputs);
+      let l = autocast(() => loss(inputs), { enabled: scaler.enabled });
       if (l.numel !== 1 || !l.requiresGrad) {
         throw new GradError(`Trainer: expected loss() to give a scalar that requires a gradient, got ${l}`);
       }
       if (accumulate > 1) l = l.div(accumulate);
-      l.backward();
+      scaler.scale(l).backward();
       total = total ? total.add(l.detach()) : l.detach();
     }
+    scaler.unscale_(optimizer);
     if (clipNorm !== undefined) clipGradNorm_(model.parameters(), clipNorm);
-    optimizer.step();
+    scaler.step(optimizer);
+    scaler.update();
     optimizer.zeroGrad();
     return total!;
   }
@@ -280,6 +297,7 @@ export class Trainer<Batch, Inputs = Batch> {
     const tensors = new Map<string, Tensor>();
     for (const [name, t] of model.stateDict()) tensors.set(`model.${name}`, t);
     for (const [name, t] of state.tensors) tensors.set(`optimizer.${name}`, t);
+    for (const [name, t] of this.scaler.stateDict().tensors) tensors.set(`scaler.${name}`, t);
     await saveTensors(run.file(LAST), tensors, { progress: JSON.stringify(progress) });
     const metrics = await run.readMetrics();
     const points = (key: 'loss' | 'validation'): LossPoint[] =>
@@ -318,6 +336,7 @@ export class Trainer<Batch, Inputs = Batch> {
       );
     noGrad(() => model.loadStateDict(part('model.')));
     optimizer.loadStateDict({ tensors: part('optimizer.'), scalars: progress.optimizer as never });
+    this.scaler.loadStateDict({ tensors: part('scaler.') });
     for (const t of tensors.values()) t.release();
     if (scheduler) scheduler.loadStateDict(progress.scheduler as never);
     batches.load(progress.batches);

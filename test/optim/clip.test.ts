@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { Parameter } from '../../src/nn/parameter.js';
 import { clipGradNorm_, clipGradValue_ } from '../../src/optim/clip.js';
-import { keep } from '../../src/tensor/lifetime.js';
 import { tensor } from '../../src/tensor/factories.js';
+import { keep } from '../../src/tensor/lifetime.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { difference, eachDevice, type Place } from '../support/each-device.js';
 

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Parameter } from '../../src/nn/parameter.js';
 import { Adam } from '../../src/optim/adam.js';
+import { OneCycleLR } from '../../src/optim/one-cycle.js';
+import { ReduceLROnPlateau } from '../../src/optim/plateau.js';
 import {
   type AnyOptimizer,
   CosineAnnealingLR,
@@ -10,8 +12,6 @@ import {
   StepLR,
   WarmupCosineLR,
 } from '../../src/optim/scheduler.js';
-import { OneCycleLR } from '../../src/optim/one-cycle.js';
-import { ReduceLROnPlateau } from '../../src/optim/plateau.js';
 import { SGD } from '../../src/optim/sgd.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { difference } from '../support/each-device.js';

@@ -20,6 +20,7 @@ import { defineOp, defineView } from '../op.js';
 
 const contiguousOp = defineOp<[Tensor], null>({
   name: 'contiguous',
+  autocast: 'never',
   layout: 'strided',
   infer: ([x]) => x,
   host: unaryHost((n, y, yo, a, ao, as) => {
@@ -130,6 +131,7 @@ export function expandReduced(g: Tensor, shape: Shape, { dims, keepdim }: Reduce
 
 const sumOp = defineOp<[Tensor], ReduceParams>({
   name: 'sum',
+  autocast: 'full',
   layout: 'strided',
   infer([x], { dims, keepdim }) {
     return { shape: reducedShape(x.shape, dims, keepdim), dtype: x.dtype === 'bool' ? 'int32' : x.dtype };

@@ -15,6 +15,7 @@ interface CastParams {
 const castOp: Op<[Tensor], CastParams> = defineOp<[Tensor], CastParams>({
   name: 'to',
   layout: 'strided',
+  autocast: 'never',
   infer: ([x], { to }) => ({ shape: x.shape, dtype: to }),
   host: (inputs, outputs) => copyProgram.host(inputs, outputs, null),
   kernel: (call) => copyProgram.kernel({ ...call, params: null }),

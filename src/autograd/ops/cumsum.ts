@@ -6,6 +6,7 @@ import { defineOp, type Op } from '../op.js';
 
 const cumsumOp: Op<[Tensor], ScanParams> = defineOp<[Tensor], ScanParams>({
   name: 'cumsum',
+  autocast: 'full',
   infer: ([x]) => ({ shape: x.shape, dtype: x.dtype === 'bool' ? 'int32' : x.dtype }),
   host([x], [y], { dim, reverse }) {
     const { outer, n, inner } = lineSpace(x.shape, dim);

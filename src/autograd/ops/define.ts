@@ -50,6 +50,7 @@ interface Shared<P> {
   readonly saves?: readonly SaveName[] | ((params: P) => readonly SaveName[]);
   readonly backward?: (context: BackwardContext<P>) => readonly (Tensor | null | undefined)[];
   readonly differentiable?: false;
+  readonly autocast?: 'half' | 'full' | 'never';
   /** `simd` takes and gives int32, uint32 and bool too. */
   readonly simdIntegers?: true;
   readonly simd?: (
@@ -82,6 +83,7 @@ export function defineUnary<P = null>(def: Shared<P> & { readonly loop: UnaryLoo
     saves: def.saves,
     backward: def.backward,
     differentiable: def.differentiable,
+    autocast: def.autocast,
   });
 }
 
@@ -109,6 +111,7 @@ export function defineBinary<P = null>(
     saves: def.saves,
     backward: def.backward,
     differentiable: def.differentiable,
+    autocast: def.autocast,
   });
 }
 

@@ -14,6 +14,7 @@ import { log, log1p } from './unary.js';
 /** d² / 2 where |d| ≤ delta, delta · (|d| − delta / 2) beyond, d = a − b. */
 export const huberOp = defineBinary<{ readonly delta: number }>({
   name: 'huber',
+  autocast: 'full',
   accepts: 'float',
   loop(n, y, yo, a, ao, as, b, bo, bs, { delta }) {
     for (let i = 0; i < n; i++) {
@@ -54,6 +55,7 @@ const BOUNDED = snippet(
 /** −y · log x − (1 − y) · log(1 − x), the logarithms at least −100. */
 export const bceOp = defineBinary({
   name: 'bce',
+  autocast: 'full',
   accepts: 'float',
   loop(n, y, yo, a, ao, as, b, bo, bs) {
     for (let i = 0; i < n; i++) {
@@ -76,6 +78,7 @@ export const bceOp = defineBinary({
 /** (1 − y) · x + (1 + (w − 1) · y) · log(1 + e^−x) of logits x, targets y and weights w of positives, which broadcast. */
 export const bceWithLogitsOp = defineOp<[Tensor, Tensor, Tensor], null>({
   name: 'bceWithLogits',
+  autocast: 'full',
   layout: 'strided',
   infer([x]) {
     checkDType('bceWithLogitsLoss', x.dtype, 'float');

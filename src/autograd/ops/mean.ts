@@ -11,6 +11,7 @@ import { checkDType } from './define.js';
 
 const meanOp = defineOp<[Tensor], ReduceParams>({
   name: 'mean',
+  autocast: 'full',
   layout: 'strided',
   infer([x], { dims, keepdim }) {
     checkDType('mean', x.dtype, 'float');

@@ -115,6 +115,7 @@ function normLine(p: number): LineLoop {
 
 const normOp = defineOp<[Tensor], NormParams>({
   name: 'norm',
+  autocast: 'full',
   layout: 'strided',
   infer([x], { dims, keepdim, p }) {
     checkDType('norm', x.dtype, 'float');

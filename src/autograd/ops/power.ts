@@ -41,6 +41,7 @@ fn pow_i32(x: i32, n: i32) -> i32 {
 
 const powOp = defineBinary({
   name: 'pow',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as, b, bo, bs) {
     if (y instanceof Int32Array || y instanceof Uint32Array) {
       for (let i = 0; i < n; i++) y[yo + i] = powInteger(a[ao + i * as], b[bo + i * bs]);
@@ -64,6 +65,7 @@ const powOp = defineBinary({
 
 const powScalarOp: Op<[Tensor], { readonly exponent: number }> = defineUnary<{ readonly exponent: number }>({
   name: 'powScalar',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as, { exponent }) {
     for (let i = 0; i < n; i++) y[yo + i] = powHost(a[ao + i * as], exponent);
   },

@@ -46,6 +46,7 @@ const wrappedProduct: LineLoop = (data, at, n, step) => {
 
 const prodOp = defineOp<[Tensor], ReduceParams>({
   name: 'prod',
+  autocast: 'full',
   layout: 'strided',
   infer: ([x], { dims, keepdim }) => ({
     shape: reducedShape(x.shape, dims, keepdim),

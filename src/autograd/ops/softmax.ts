@@ -44,6 +44,7 @@ const sumAlong = (x: Tensor, dim: number): Tensor => (x.ndim === 0 ? x : sum(x, 
 
 const softmaxOp = defineOp<[Tensor], SoftmaxParams>({
   name: 'softmax',
+  autocast: 'full',
   infer: infer('softmax'),
   host: softmaxHost,
   simd: simdRows('softmax'),
@@ -72,6 +73,7 @@ const softmaxBackwardOp: Op<[Tensor, Tensor], SoftmaxParams> = defineOp<[Tensor,
 
 const logSoftmaxOp = defineOp<[Tensor], SoftmaxParams>({
   name: 'logSoftmax',
+  autocast: 'full',
   infer: infer('logSoftmax'),
   host: logSoftmaxHost,
   simd: simdRows('logSoftmax'),

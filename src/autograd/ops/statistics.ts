@@ -86,6 +86,7 @@ function varianceGradient(g: Tensor, x: Tensor, params: VarParams): Tensor {
 
 const varOp = defineOp<[Tensor], VarParams>({
   name: 'var',
+  autocast: 'full',
   layout: 'strided',
   infer: inferFloat('var'),
   host: ([x], [y], params) => varianceHost(x, y, params, false),
@@ -100,6 +101,7 @@ const varOp = defineOp<[Tensor], VarParams>({
 
 const stdOp = defineOp<[Tensor], VarParams>({
   name: 'std',
+  autocast: 'full',
   layout: 'strided',
   infer: inferFloat('std'),
   host: ([x], [y], params) => varianceHost(x, y, params, true),
@@ -170,6 +172,7 @@ function logSumExpLine(data: HostArray['data'], at: number, n: number, step: num
 
 const logsumexpOp = defineOp<[Tensor], ReduceParams>({
   name: 'logsumexp',
+  autocast: 'full',
   layout: 'strided',
   infer: inferFloat('logsumexp'),
   host: ([x], [y], { dims }) => reduceHost(x, y, dims, logSumExpLine),

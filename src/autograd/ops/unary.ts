@@ -23,6 +23,7 @@ const absOp = defineUnary({
 
 const expOp = defineUnary({
   name: 'exp',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = Math.exp(a[ao + i * as]);
   },
@@ -35,6 +36,7 @@ const expOp = defineUnary({
 
 const expm1Op = defineUnary({
   name: 'expm1',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = Math.expm1(a[ao + i * as]);
   },
@@ -47,6 +49,7 @@ const expm1Op = defineUnary({
 
 const logOp = defineUnary({
   name: 'log',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = Math.log(a[ao + i * as]);
   },
@@ -59,6 +62,7 @@ const logOp = defineUnary({
 
 const log1pOp = defineUnary({
   name: 'log1p',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = Math.log1p(a[ao + i * as]);
   },
@@ -91,6 +95,7 @@ const sqrtOp = defineUnary({
 
 const rsqrtOp = defineUnary({
   name: 'rsqrt',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = 1 / Math.sqrt(a[ao + i * as]);
   },
@@ -113,6 +118,7 @@ const rsqrtOp = defineUnary({
 
 const reciprocalOp = defineUnary({
   name: 'reciprocal',
+  autocast: 'full',
   loop(n, y, yo, a, ao, as) {
     for (let i = 0; i < n; i++) y[yo + i] = 1 / a[ao + i * as];
   },
