@@ -1,5 +1,6 @@
 /** Chooses a device: the one place that knows both kinds. */
 import { type CPUDevice, openCPU } from './cpu/device.js';
+import { threadCount } from './cpu/thread-count.js';
 import { DeviceError } from './errors.js';
 import type { Device } from './types.js';
 import { type AdapterDescription, listAdapters } from './webgpu/adapter.js';
@@ -13,6 +14,11 @@ export interface OpenOptions {
    * Nothing means the best GPU, never a software adapter.
    */
   adapter?: string;
+  /**
+   * Threads of the CPU device, 1 to 64; `DAWNGRAD_THREADS` where absent, else one per core. Results do not depend on it.
+   * One where threads cannot share memory: in pages that are not cross-origin isolated.
+   */
+  threads?: number;
   /** Called with the reason when 'auto' falls back to the CPU device. */
   onFallback?: (reason: string) => void;
 }
@@ -20,8 +26,14 @@ export interface OpenOptions {
 let shared: CPUDevice | null = null;
 
 /** The process's CPU device, opened on first use and again after close(): there is one memory to share. */
-export function cpuDevice(): CPUDevice {
-  if (!shared || shared.isClosed) shared = openCPU();
+export function cpuDevice(threads?: number): CPUDevice {
+  if (!shared || shared.isClosed) return (shared = openCPU({ threads }));
+  const { threads: now } = shared.info.limits;
+  if (threads !== undefined && threadCount(threads) !== now) {
+    throw new DeviceError(
+      `openDevice: expected threads: ${now}, with which the CPU device was opened before, got ${threads}; close it first`,
+    );
+  }
   return shared;
 }
 
@@ -62,14 +74,14 @@ export function resolveChoice(options: OpenOptions = {}): {
  */
 export async function open(options: OpenOptions = {}): Promise<Device> {
   const { device, adapter } = resolveChoice(options);
-  if (device === 'cpu') return cpuDevice();
+  if (device === 'cpu') return cpuDevice(options.threads);
   if (device === 'webgpu') return openWebGPU({ adapter });
   try {
     return await openWebGPU({ adapter });
   } catch (e) {
     if (!(e instanceof DeviceError)) throw e;
     options.onFallback?.(e.message);
-    return cpuDevice();
+    return cpuDevice(options.threads);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { DType, HostData } from '../dtype.js';
 import { hostView, ITEM_SIZE } from '../dtype.js';
 import { DeviceError } from '../errors.js';
+import { type Phase, tracing } from '../tracing.js';
 import type {
   Capture,
   Device,
@@ -10,11 +11,14 @@ import type {
   DeviceStats,
   HostArray,
   MemoryStats,
+  ProfiledDispatch,
+  Profiling,
   Program,
   SimdModule,
   SimdView,
   View,
 } from '../types.js';
+import { programWork } from '../work.js';
 import { narrow, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
 import { CPUCapture, type RecordingHost } from './recording.js';
@@ -73,9 +77,12 @@ export class CPUDevice implements Device {
   ]);
   private readonly simd: SimdModule;
   private readonly wasm: Simd;
+  /** The threads that it computes on. */
+  readonly threads: Threads;
   private pool: MemoryPool | undefined;
   private dispatches = 0;
   private capturing: CPUCapture | null = null;
+  private profiled: ProfiledDispatch[] | null = null;
   /** Blocks that the running program needs besides its views. */
   private temporary: Block[] = [];
 
@@ -89,7 +96,8 @@ export class CPUDevice implements Device {
       (bytes) => this.temporaryBlock(pool, bytes, 'scratch').pointer,
     );
     this.simd = this.wasm.module;
-    collected.register(this, this.wasm.threads, this);
+    this.threads = this.wasm.threads;
+    collected.register(this, this.threads, this);
     this.info = {
       kind: 'cpu',
       name: 'CPU (WebAssembly SIMD)',
@@ -146,8 +154,9 @@ export class CPUDevice implements Device {
     const outs = outputs as readonly CPUView[];
     for (const view of ins) this.own(view.buffer);
     for (const view of outs) this.own(view.buffer);
-    this.prepare(program, ins, outs, params)();
-    this.capturing?.call({ program, inputs, outputs, params });
+    const { phase } = tracing;
+    this.prepare(program, ins, outs, params, phase)();
+    this.capturing?.call({ program, inputs, outputs, params, phase });
   }
 
   capture(): Capture {
@@ -162,13 +171,33 @@ export class CPUDevice implements Device {
         watchers.add(freed);
         return () => watchers.delete(freed);
       },
-      prepare: ({ program, inputs, outputs, params }) =>
-        this.prepare(program, inputs as readonly CPUView[], outputs as readonly CPUView[], params as never),
+      prepare: ({ program, inputs, outputs, params, phase }) =>
+        this.prepare(
+          program,
+          inputs as readonly CPUView[],
+          outputs as readonly CPUView[],
+          params as never,
+          phase,
+        ),
     };
     const end = (): void => {
       this.capturing = null;
     };
     return (this.capturing = new CPUCapture(host, end));
+  }
+
+  profile(): Profiling {
+    this.opened();
+    if (this.profiled) throw new DeviceError('profile: expected one profile at a time, got a second one');
+    const profiled: ProfiledDispatch[] = [];
+    this.profiled = profiled;
+    return {
+      clock: 'wall clock',
+      end: async () => {
+        this.profiled = null;
+        return profiled;
+      },
+    };
   }
 
   async synchronize(): Promise<void> {
@@ -198,7 +227,7 @@ export class CPUDevice implements Device {
     if (!this.pool) return;
     this.pool = undefined;
     collected.unregister(this);
-    await this.wasm.threads.close();
+    await this.threads.close();
   }
 
   /** A program with its arguments made, to be run now or again and again. */
@@ -207,6 +236,7 @@ export class CPUDevice implements Device {
     inputs: readonly CPUView[],
     outputs: readonly CPUView[],
     params: P,
+    phase: Phase,
   ): () => void {
     const run =
       inputs.some(isFloat16) || outputs.some(isFloat16)
@@ -215,9 +245,19 @@ export class CPUDevice implements Device {
     return () => {
       const pool = this.opened();
       this.dispatches++;
+      const { profiled } = this;
+      const { tracer } = tracing;
+      const start = profiled ? performance.now() : 0;
+      tracer?.begin('computing');
       try {
-        run();
+        const kernel = run();
+        if (profiled) {
+          const duration = performance.now() - start;
+          const work = programWork(program, inputs, outputs, params);
+          profiled.push({ op: program.name, kernel, phase, ...work, start, duration });
+        }
       } finally {
+        tracer?.end();
         for (const block of this.temporary) pool.give(block);
         this.temporary.length = 0;
         this.wasm.endProgram();
@@ -225,20 +265,20 @@ export class CPUDevice implements Device {
     };
   }
 
-  /** `prepare` without float16. */
+  /** `prepare` without float16. What it gives says what it ran. */
   private prepareWide<P>(
     program: Program<P>,
     inputs: readonly CPUView[],
     outputs: readonly CPUView[],
     params: P,
-  ): () => void {
+  ): () => 'simd' | 'host' {
     const takes = program.simdIntegers ? isWord : isFloat32;
     const simd = program.simd && inputs.every(takes) && outputs.every(takes);
     const [simdInputs, simdOutputs] = simd ? [inputs.map(simdView), outputs.map(simdView)] : [[], []];
     let [hostInputs, hostOutputs]: HostArray[][] = [[], []];
     let epoch = -1;
     return () => {
-      if (simd && program.simd!(this.simd, simdInputs, simdOutputs, params)) return;
+      if (simd && program.simd!(this.simd, simdInputs, simdOutputs, params)) return 'simd';
       const pool = this.opened();
       if (epoch !== pool.epoch) {
         // Views of memory that has grown since are detached, or too short.
@@ -247,6 +287,7 @@ export class CPUDevice implements Device {
         hostOutputs = outputs.map(hostArray);
       }
       program.host(hostInputs, hostOutputs, params);
+      return 'host';
     };
   }
 
@@ -257,7 +298,7 @@ export class CPUDevice implements Device {
     inputs: readonly CPUView[],
     outputs: readonly CPUView[],
     params: P,
-  ): void {
+  ): 'simd' | 'host' {
     // All blocks first: taking one may grow the memory and detach views.
     const wideInputs = inputs.map((view) =>
       isFloat16(view) ? this.wideCopy(pool, program.name, view) : view,
@@ -272,12 +313,13 @@ export class CPUDevice implements Device {
     outputs.forEach((view, i) => {
       if (isFloat16(view)) fill(view, wideOutputs[i]);
     });
-    this.prepareWide(program, wideInputs, wideOutputs, params)();
+    const kernel = this.prepareWide(program, wideInputs, wideOutputs, params)();
     outputs.forEach((view, i) => {
       if (!isFloat16(view)) return;
       const wide = wideOutputs[i].buffer.view('uint32') as Uint32Array;
       narrow(wide, view.buffer.view('float16') as Uint16Array, view.shape, view.strides, view.offset);
     });
+    return kernel;
   }
 
   /** Room for a view's elements as float32. Repeated elements (stride 0) are held once. */

@@ -3,6 +3,7 @@ import type { SimdModule } from '../types.js';
 import { nodeModule } from './thread-count.js';
 import { Threads } from './threads.js';
 import { SPLITS, type Split } from './threads-table.js';
+import { MOST_ARGUMENTS } from './threads-worker.js';
 import { builds } from './wasm/generated.js';
 
 /** A compiled build of the module. */
@@ -73,6 +74,8 @@ function plan(name: string, index: number, split: Split): Plan {
     if (at < 0) throw new Error(`threads-table: ${name} has no parameter '${parameter}'`);
     return at;
   };
+  if (names.length > MOST_ARGUMENTS)
+    throw new Error(`threads-table: ${name} has more than ${MOST_ARGUMENTS} parameters`);
   const defaults = split.args.split(' ').flatMap((word, argument) => {
     const other = word.split('=')[1];
     if (other === undefined) return [];
@@ -123,7 +126,7 @@ class Cutter {
     if (this.depth > 0) {
       this.work += work;
       if (!threads.started) return whole(...args);
-      if (work < TOGETHER_WHOLE) threads.add(plan.index, args, plan.own, step);
+      if (work < TOGETHER_WHOLE && threads.worth > 0) threads.add(plan.index, args, plan.own, step);
       else this.cut(plan, args, work, step);
       return undefined;
     }
@@ -140,6 +143,7 @@ class Cutter {
       calls();
     } catch (error) {
       this.threads.clear();
+      this.work = 0;
       throw error;
     } finally {
       this.depth--;

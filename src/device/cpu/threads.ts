@@ -16,12 +16,12 @@ const MAIN_SPIN = 0.1;
 /** After this many waits of WAIT ms during which no worker has left the job, the workers are taken for lost. */
 const PATIENCE = 300;
 const WAIT = 100;
-/** Work, in ns, that must have gone by on one thread before workers are started: short programs need none. */
-const START_AFTER = 1e6;
 /** Work, in ns, that is worth a job. */
 const WORTH = 12_000;
-/** Work per call, in ns: at least this, for the price of taking a call, and at most this, so that all end together. */
-const CALL_LEAST = 3_000;
+/** As many jobs must have been worth it on one thread before workers are started: short programs need none. */
+const START_AFTER = 80;
+/** A call of a job is a quarter of that work at least, for the price of taking it, and CALL_MOST ns at most. */
+const CALLS_PER_WORTH = 4;
 const CALL_MOST = 50e6;
 
 interface PoolWorker {
@@ -54,6 +54,8 @@ export class Threads {
   count: number;
   /** Calls in the list. */
   calls = 0;
+  /** Work, in ns, from which on calls are cut; tests set it to 0 to have all of them cut. */
+  worth = WORTH;
   private readonly exports: readonly Call[];
   private readonly control = new SharedArrayBuffer(at.CONTROL_BYTES);
   private readonly words = new Int32Array(this.control, 0, at.WORDS);
@@ -87,17 +89,18 @@ export class Threads {
 
   /** Whether `work` ns are worth a job. Starts the workers once enough such work has gone by. */
   isWorth(work: number): boolean {
-    if (work < WORTH || this.count === 1) return false;
+    if (work < this.worth || this.count === 1) return false;
     if (this.workers) return true;
     this.before += work;
-    if (this.before > START_AFTER) this.start();
+    if (this.before > this.worth * START_AFTER) this.start();
     return false;
   }
 
   /** Into how many calls `work` ns are best cut: three per thread, so that one that is interrupted holds up little. */
   parts(work: number): number {
     const wanted = Math.max(3 * this.count, Math.ceil(work / CALL_MOST));
-    return Math.max(1, Math.min(wanted, Math.floor(work / CALL_LEAST), at.MOST_CALLS));
+    const most = this.worth === 0 ? wanted : Math.floor((work * CALLS_PER_WORTH) / this.worth);
+    return Math.max(1, Math.min(wanted, most, at.MOST_CALLS));
   }
 
   /**
