@@ -7,6 +7,7 @@
  * WebAssembly module covers the case). Nothing above this folder asks which of the two it is.
  */
 import type { DType, HostData } from './dtype.js';
+import type { Phase } from './tracing.js';
 
 /** One allocation of a device's pool. Opaque above the device. */
 export interface DeviceBuffer {
@@ -47,6 +48,17 @@ export interface Program<P = unknown> {
   simd?(module: SimdModule, inputs: readonly SimdView[], outputs: readonly SimdView[], params: P): boolean;
   /** `simd` takes and gives int32, uint32 and bool beside float32; unless it says so, it is only called without. */
   readonly simdIntegers?: true;
+  /**
+   * What the profiler counts. Without it: an operation per element of the outputs, and every view's bytes once. Say it for
+   * products, and where views are read in part or outputs are read as well.
+   */
+  work?(inputs: readonly View[], outputs: readonly View[], params: P): Work;
+}
+
+/** Arithmetic operations, and bytes read and written, of one run of a program. */
+export interface Work {
+  readonly operations: number;
+  readonly bytes?: number;
 }
 
 /** What a kernel function may know when it chooses its WGSL. */
@@ -284,6 +296,43 @@ export interface SimdModule {
     dx: number, dWeight: number, dBias: number,
   ): void;
 
+  // Recurrent layers over whole sequences: step s of sequence b is row first + b·rowB + s·rowT of the arrays over all steps;
+  // `packed` has the weights packed, or is 0 where they are read as they are; `own` is from `threadScratch`.
+  recurrentPack(gates: number, H: number, weight: number, target: number): void;
+  recurrentPackBackward(gates: number, H: number, weight: number, target: number): void;
+  lstm(
+    B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    xp: number, h0: number, h0Row: number, h0Col: number, weight: number, packed: number,
+    c0: number, c0Row: number, c0Col: number,
+    out: number, acts: number, c: number, own: number,
+  ): void;
+  lstmBackward(
+    B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    dOut: number, dLast: number, dLastRow: number, dLastCol: number, acts: number,
+    c0: number, c0Row: number, c0Col: number, weight: number, packed: number,
+    dx: number, dh: number, dc: number, own: number,
+  ): void;
+  gru(
+    B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    xp: number, h0: number, h0Row: number, h0Col: number, weight: number, packed: number, bias: number,
+    out: number, acts: number, own: number,
+  ): void;
+  gruBackward(
+    B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    dOut: number, acts: number, weight: number, packed: number,
+    dp: number, dh: number, dx: number, own: number,
+  ): void;
+  rnn(
+    relu: number, B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    xp: number, h0: number, h0Row: number, h0Col: number, weight: number, packed: number,
+    out: number, acts: number, own: number,
+  ): void;
+  rnnBackward(
+    relu: number, B: number, T: number, H: number, first: number, rowB: number, rowT: number,
+    dOut: number, states: number, weight: number, packed: number,
+    dx: number, dh: number, own: number,
+  ): void;
+
   /**
    * One AdamW step in place: p ← p·decay; m ← m + (1 − β₁)(g − m); v ← β₂v + (1 − β₂)g²;
    * p ← p − stepSize · m / (√v · rootScale + eps), with decay = 1 − lr·λ, stepSize = lr / (1 − β₁ᵗ),
@@ -435,24 +484,24 @@ export interface SimdModule {
   /** y[rows × n] = x[rows × k] · Wᵀ with W in blocks of int8 codes / 127 times a scale. */
   matmulInt8(
     rows: number, n: number, k: number,
-    x: number, xRow: number, w: number, scales: number, block: number,
+    x: number, xRow: number, w: number, wRow: number, scales: number, sRow: number, block: number,
     y: number, yRow: number, scratch: number,
   ): void;
   /** The same with 4-bit codes, the first of a byte in its high half, of the 16 floats at `codes`. */
   matmulNF4(
     rows: number, n: number, k: number,
-    x: number, xRow: number, w: number, scales: number, block: number, codes: number,
+    x: number, xRow: number, w: number, wRow: number, scales: number, sRow: number, block: number, codes: number,
     y: number, yRow: number, scratch: number,
   ): void;
   /** `columns` columns from `first` (multiples of 16) of y[rows × k] = g[rows × n] · W. */
   matmulTransposedInt8(
     rows: number, n: number, k: number, first: number, columns: number,
-    g: number, gRow: number, w: number, scales: number, block: number,
+    g: number, gRow: number, w: number, wRow: number, scales: number, sRow: number, block: number,
     y: number, yRow: number, scratch: number,
   ): void;
   matmulTransposedNF4(
     rows: number, n: number, k: number, first: number, columns: number,
-    g: number, gRow: number, w: number, scales: number, block: number, codes: number,
+    g: number, gRow: number, w: number, wRow: number, scales: number, sRow: number, block: number, codes: number,
     y: number, yRow: number, scratch: number,
   ): void;
   quantizedScratchBytes(k: number): number;
@@ -548,6 +597,28 @@ export interface Recording {
   release(): void;
 }
 
+/** A dispatch (WebGPU) or a program (CPU) as it ran. */
+export interface ProfiledDispatch {
+  readonly op: string;
+  /** The kernel's key; on the CPU device `simd` or `host`. */
+  readonly kernel: string;
+  /** The part of the step that recorded it. */
+  readonly phase: Phase;
+  readonly bytes: number;
+  readonly operations: number;
+  /** In ms, on the clock of performance.now(). */
+  readonly start: number;
+  readonly duration: number;
+}
+
+/** Times what a device runs, from `Device.profile()` to `end()`. */
+export interface Profiling {
+  /** How times are taken; wall-clock times of a GPU's dispatches, run one by one, include submitting and waiting. */
+  readonly clock: 'timestamp queries' | 'wall clock';
+  /** Waits for everything executed meanwhile, and ends. @throws DeviceError as `synchronize`. */
+  end(): Promise<ProfiledDispatch[]>;
+}
+
 export interface Device {
   readonly info: DeviceInfo;
   /** dtypes that tensors can have here. */
@@ -564,6 +635,8 @@ export interface Device {
   execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void;
   /** Starts to note everything written and executed. @throws DeviceError while another capture is under way. */
   capture(): Capture;
+  /** Starts to time what is executed. @throws DeviceError while another profile is under way. */
+  profile(): Profiling;
   /** Resolves when everything executed so far is done. @throws DeviceError as `read`. */
   synchronize(): Promise<void>;
   memory(): MemoryStats;

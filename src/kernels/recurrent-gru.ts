@@ -1,127 +1,117 @@
-/** The GRU cell; see recurrent-step.ts for symbols and layouts. */
-import { gruBackwardSimd, gruForwardSimd } from './recurrent-simd.js';
-import {
-  type Data,
-  gateSum,
-  hostStep,
-  read,
-  type RecurrentCell,
-  stepKernel,
-  type StepTemplate,
-  tanh,
-  written,
-} from './recurrent-step.js';
+/** The GRU cell; see recurrent-scan.ts for symbols and layouts. */
+import type { HostArray } from '../device/types.js';
+import { hostBackward, hostForward, tanh } from './recurrent-host.js';
+import { type ScanHalf, type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
+import { gruBackwardSimd, gruSimd } from './recurrent-simd.js';
 import { sigmoid } from './special.js';
 import { SIGMOID, TANH } from './wgsl-math.js';
 
-const gruForward: StepTemplate = {
-  name: 'gruStep',
-  gates: 3,
-  acts: 4,
-  parts: [read('hp'), read('xp'), read('bias'), written('hs'), written('acts')],
-  strided: 'xp',
+/** Kept per unit: r, z, n, the recurrent part of n's argument (q), and h before the step. */
+const GRU = { gates: 3, acts: 5 };
+
+const forward: ScanHalf = {
+  name: 'gru',
+  inputs: ['xp', 'h0', 'weight', 'bias'],
+  strided: ['h0', 'bias'],
+  outputs: ['out', 'acts'],
+  edge: '',
   snippets: [SIGMOID, TANH],
-  body: `let r = sigmoid_f(${gateSum(0)} + bias[j]);
-let z = sigmoid_f(${gateSum(1)} + bias[p.size + j]);
-let q = hp[gate + 2u * p.size] + bias[2u * p.size + j];
-let n = tanh_f(xp[strided + 2u * p.size * p.col_step] + r * q);
-hs[p.next + index] = (1.0 - z) * n + z * hs[p.prev + index];
-acts[act] = r;
-acts[act + p.n] = z;
-acts[act + 2u * p.n] = n;
-acts[act + 3u * p.n] = q;`,
+  step: `let v = p.bias_offset + j * p.bias_col;
+      let r = sigmoid_f(sum.x + bias[v] + xp[x]);
+      let z = sigmoid_f(sum.y + bias[v + p.size * p.bias_col] + xp[x + p.size]);
+      let q = sum.z + bias[v + 2u * p.size * p.bias_col];
+      let n = tanh_f(xp[x + 2u * p.size] + r * q);
+      let h = (1.0 - z) * n + z * acts[act + 4u * p.size];
+      acts[act] = r;
+      acts[act + p.size] = z;
+      acts[act + 2u * p.size] = n;
+      acts[act + 3u * p.size] = q;`,
 };
 
-const gruBackward: StepTemplate = {
-  name: 'gruStepBackward',
-  gates: 3,
-  acts: 4,
-  parts: [read('gh'), read('dh'), read('acts'), read('hs'), written('dx'), written('dp'), written('carry')],
-  strided: 'gh',
+const backward: ScanHalf = {
+  name: 'gruBackward',
+  inputs: ['gh', 'acts', 'weight'],
+  strided: [],
+  outputs: ['dp', 'dh', 'dx'],
+  // What bypasses the recurrent product is left in dh.
+  edge: 'dh[unit] += sum;',
+  gradient: 'dp',
   snippets: [],
-  body: `let r = acts[act];
-let z = acts[act + p.n];
-let n = acts[act + 2u * p.n];
-let q = acts[act + 3u * p.n];
-let d = dh[index] + gh[strided] + carry[index];
-let dn = d * (1.0 - z) * (1.0 - n * n);
-let dz = d * (hs[p.prev + index] - n) * z * (1.0 - z);
-let dr = dn * q * r * (1.0 - r);
-dx[step] = dr;
-dx[step + p.size] = dz;
-dx[step + 2u * p.size] = dn;
-dp[step] = dr;
-dp[step + p.size] = dz;
-dp[step + 2u * p.size] = dn * r;
-carry[index] = d * z;`,
+  step: `let r = acts[act];
+        let z = acts[act + p.size];
+        let n = acts[act + 2u * p.size];
+        var carry = 0.0;
+        if (!is_last) { carry = dh[unit]; }
+        let all = d + carry;
+        let dn = all * (1.0 - z) * (1.0 - n * n);
+        let dz = all * (acts[act + 4u * p.size] - n) * z * (1.0 - z);
+        let dr = dn * acts[act + 3u * p.size] * r * (1.0 - r);
+        dx[x] = dr;
+        dx[x + p.size] = dz;
+        dx[x + 2u * p.size] = dn;
+        dp[x] = dr;
+        dp[x + p.size] = dz;
+        dp[x + 2u * p.size] = dn * r;
+        dh[unit] = all * z;`,
 };
 
 /**
- * r, z = σ(·) of xp + hp + b; n = tanh(xp + r·(hp + b)), gates in the order r, z, n; h' = (1 − z)·n + z·h.
+ * r, z = σ(·) of xp + W·h + b; n = tanh(xp + r·(W·h + b)), gates in the order r, z, n; h' = (1 − z)·n + z·h. Inputs xp, h0,
+ * W, b; outputs h of all steps and what is kept.
  *
  * @source torch.nn.GRU
  */
-export const gruCell: RecurrentCell = {
-  name: 'gru',
-  gates: 3,
-  acts: 4,
-  cell: false,
-  bias: true,
-  carry: true,
-  forward: {
-    name: gruForward.name,
-    kernel: stepKernel(gruForward),
-    simd: gruForwardSimd,
-    host([hp, xp, bias], [hs, acts], params) {
-      const { B, H, n: units, start, row, col, from, to, time } = hostStep(xp, 3, params);
-      const [P, X, V, h, a]: Data[] = [hp.data, xp.data, bias.data, hs.data, acts.data];
-      for (let b = 0; b < B; b++) {
-        const gate = hp.offset + b * 3 * H;
-        const act = time * 4 + b * H;
-        for (let j = 0; j < H; j++) {
-          const x = start + b * row + j * col;
-          const step = H * col;
-          const v = bias.offset + j;
-          const r = sigmoid(P[gate + j] + X[x] + V[v]);
-          const z = sigmoid(P[gate + H + j] + X[x + step] + V[v + H]);
-          const q = P[gate + 2 * H + j] + V[v + 2 * H];
-          const n = tanh(X[x + 2 * step] + r * q);
-          h[to + b * H + j] = (1 - z) * n + z * h[from + b * H + j];
-          a[act + j] = r;
-          a[act + units + j] = z;
-          a[act + 2 * units + j] = n;
-          a[act + 3 * units + j] = q;
-        }
+export const gruForward = {
+  kernel: scanForward(GRU, forward),
+  simd: gruSimd,
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: ScanParams): void {
+    const [xp, , , bias] = inputs;
+    const [out, acts] = outputs;
+    const [X, V, O, A] = [xp.data, bias.data, out.data, acts.data];
+    const H = out.shape[2];
+    const step = bias.strides[0];
+    hostForward(GRU, inputs, outputs, params, (_, row, sums) => {
+      const x = xp.offset + row * 3 * H;
+      const act = row * 5 * H;
+      for (let j = 0; j < H; j++) {
+        const v = bias.offset + j * step;
+        const r = sigmoid(sums[j] + V[v] + X[x + j]);
+        const z = sigmoid(sums[H + j] + V[v + H * step] + X[x + H + j]);
+        const q = sums[2 * H + j] + V[v + 2 * H * step];
+        const n = tanh(X[x + 2 * H + j] + r * q);
+        O[row * H + j] = (1 - z) * n + z * A[act + 4 * H + j];
+        A[act + j] = r;
+        A[act + H + j] = z;
+        A[act + 2 * H + j] = n;
+        A[act + 3 * H + j] = q;
       }
-    },
+    });
   },
-  backward: {
-    name: gruBackward.name,
-    kernel: stepKernel(gruBackward),
-    simd: gruBackwardSimd,
-    host([gh, dh, acts, hs], [dx, dp, carry], params) {
-      const { B, H, n: units, start, row, col, from, time } = hostStep(gh, 1, params);
-      const [G, D, a, h]: Data[] = [gh.data, dh.data, acts.data, hs.data];
-      const [X, P, C]: Data[] = [dx.data, dp.data, carry.data];
-      for (let b = 0; b < B; b++) {
-        const act = time * 4 + b * H;
-        const gate = (time + b * H) * 3;
-        for (let j = 0; j < H; j++) {
-          const unit = b * H + j;
-          const r = a[act + j];
-          const z = a[act + units + j];
-          const n = a[act + 2 * units + j];
-          const d = D[unit] + G[start + b * row + j * col] + C[unit];
-          const dn = d * (1 - z) * (1 - n * n);
-          const dz = d * (h[from + unit] - n) * z * (1 - z);
-          const dr = dn * a[act + 3 * units + j] * r * (1 - r);
-          X[gate + j] = P[gate + j] = dr;
-          X[gate + H + j] = P[gate + H + j] = dz;
-          X[gate + 2 * H + j] = dn;
-          P[gate + 2 * H + j] = dn * r;
-          C[unit] = d * z;
-        }
+};
+
+/** Inputs: gradient of all h, what was kept, W; outputs: gradients of the recurrent part W·h + b, of h0 and of xp. */
+export const gruBackward = {
+  kernel: scanBackward(GRU, backward),
+  simd: gruBackwardSimd,
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: ScanParams): void {
+    const [gh, acts, weight] = inputs;
+    const [dp, dh, dx] = outputs;
+    const [A, P, C, X] = [acts.data, dp.data, dh.data, dx.data];
+    const H = gh.shape[2];
+    hostBackward(GRU, gh, weight, outputs, params, (b, row, D) => {
+      const x = row * 3 * H;
+      const act = acts.offset + row * 5 * H;
+      for (let j = 0; j < H; j++) {
+        const [r, z, n] = [A[act + j], A[act + H + j], A[act + 2 * H + j]];
+        const dn = D[j] * (1 - z) * (1 - n * n);
+        const dz = D[j] * (A[act + 4 * H + j] - n) * z * (1 - z);
+        const dr = dn * A[act + 3 * H + j] * r * (1 - r);
+        X[x + j] = P[x + j] = dr;
+        X[x + H + j] = P[x + H + j] = dz;
+        X[x + 2 * H + j] = dn;
+        P[x + 2 * H + j] = dn * r;
+        C[b * H + j] = D[j] * z;
       }
-    },
+    });
   },
 };

@@ -1,125 +1,122 @@
-/** The LSTM cell; see recurrent-step.ts for symbols and layouts. */
-import { lstmBackwardSimd, lstmForwardSimd } from './recurrent-simd.js';
-import {
-  gateSum,
-  hostStep,
-  read,
-  type RecurrentCell,
-  stepKernel,
-  type StepTemplate,
-  tanh,
-  written,
-} from './recurrent-step.js';
+/** The LSTM cell; see recurrent-scan.ts for symbols and layouts. */
+import type { HostArray } from '../device/types.js';
+import { hostBackward, hostForward, stateAt, tanh } from './recurrent-host.js';
+import { type ScanHalf, type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
+import { lstmBackwardSimd, lstmSimd } from './recurrent-simd.js';
 import { sigmoid } from './special.js';
 import { SIGMOID, TANH } from './wgsl-math.js';
 
-const lstmForward: StepTemplate = {
-  name: 'lstmStep',
-  gates: 4,
-  acts: 4,
-  parts: [read('hp'), read('xp'), written('hs'), written('cs'), written('acts')],
-  strided: 'xp',
+/** Kept per unit: i, f, g, o, c, and h before the step. */
+const LSTM = { gates: 4, acts: 6 };
+
+const forward: ScanHalf = {
+  name: 'lstm',
+  inputs: ['xp', 'h0', 'weight', 'c0'],
+  strided: ['h0', 'c0'],
+  outputs: ['out', 'acts', 'c'],
+  edge: 'c[unit] = c0[p.c0_offset + b * p.c0_row + j * p.c0_col];',
   snippets: [SIGMOID, TANH],
-  body: `let i = sigmoid_f(${gateSum(0)});
-let f = sigmoid_f(${gateSum(1)});
-let g = tanh_f(${gateSum(2)});
-let o = sigmoid_f(${gateSum(3)});
-let c = f * cs[p.prev + index] + i * g;
-cs[p.next + index] = c;
-hs[p.next + index] = o * tanh_f(c);
-acts[act] = i;
-acts[act + p.n] = f;
-acts[act + 2u * p.n] = g;
-acts[act + 3u * p.n] = o;`,
+  step: `let i = sigmoid_f(sum.x + xp[x]);
+      let f = sigmoid_f(sum.y + xp[x + p.size]);
+      let g = tanh_f(sum.z + xp[x + 2u * p.size]);
+      let o = sigmoid_f(sum.w + xp[x + 3u * p.size]);
+      let state = f * c[unit] + i * g;
+      let h = o * tanh_f(state);
+      c[unit] = state;
+      acts[act] = i;
+      acts[act + p.size] = f;
+      acts[act + 2u * p.size] = g;
+      acts[act + 3u * p.size] = o;
+      acts[act + 4u * p.size] = state;`,
 };
 
-const lstmBackward: StepTemplate = {
-  name: 'lstmStepBackward',
-  gates: 4,
-  acts: 4,
-  parts: [read('gh'), read('dh'), read('acts'), read('cs'), written('dx'), written('carry')],
-  strided: 'gh',
+const backward: ScanHalf = {
+  name: 'lstmBackward',
+  inputs: ['gh', 'gc', 'acts', 'c0', 'weight'],
+  strided: ['gc', 'c0'],
+  outputs: ['dx', 'dh', 'dc'],
+  edge: 'dh[unit] = sum;',
+  gradient: 'dx',
   snippets: [TANH],
-  body: `let i = acts[act];
-let f = acts[act + p.n];
-let g = acts[act + 2u * p.n];
-let o = acts[act + 3u * p.n];
-let d = dh[index] + gh[strided];
-let tc = tanh_f(cs[p.next + index]);
-let dc = carry[index] + d * o * (1.0 - tc * tc);
-dx[step] = dc * g * i * (1.0 - i);
-dx[step + p.size] = dc * cs[p.prev + index] * f * (1.0 - f);
-dx[step + 2u * p.size] = dc * i * (1.0 - g * g);
-dx[step + 3u * p.size] = d * tc * o * (1.0 - o);
-carry[index] = dc * f;`,
+  step: `let i = acts[act];
+        let f = acts[act + p.size];
+        let g = acts[act + 2u * p.size];
+        let o = acts[act + 3u * p.size];
+        let t = tanh_f(acts[act + 4u * p.size]);
+        var carry: f32;
+        if (is_last) { carry = gc[p.gc_offset + b * p.gc_row + j * p.gc_col]; } else { carry = dc[unit]; }
+        var c_before: f32;
+        if (is_first) { c_before = c0[p.c0_offset + b * p.c0_row + j * p.c0_col]; }
+        else { c_before = acts[act_before + 4u * p.size]; }
+        let state = carry + d * o * (1.0 - t * t);
+        dx[x] = state * g * i * (1.0 - i);
+        dx[x + p.size] = state * c_before * f * (1.0 - f);
+        dx[x + 2u * p.size] = state * i * (1.0 - g * g);
+        dx[x + 3u * p.size] = d * t * o * (1.0 - o);
+        dc[unit] = state * f;`,
 };
 
 /**
- * i, f, o = σ(·), g = tanh(·) of xp + hp, gates in the order i, f, g, o; c' = f·c + i·g; h' = o·tanh c'.
+ * i, f, o = σ(·), g = tanh(·) of xp + W·h, gates in the order i, f, g, o; c' = f·c + i·g; h' = o·tanh c'. Inputs xp, h0, W,
+ * c0; outputs h of all steps, what is kept, and the last c.
  *
  * @source torch.nn.LSTM
  */
-export const lstmCell: RecurrentCell = {
-  name: 'lstm',
-  gates: 4,
-  acts: 4,
-  cell: true,
-  bias: false,
-  carry: true,
-  forward: {
-    name: lstmForward.name,
-    kernel: stepKernel(lstmForward),
-    simd: lstmForwardSimd,
-    host([hp, xp], [hs, cs, acts], params) {
-      const { B, H, n, start, row, col, from, to, time } = hostStep(xp, 4, params);
-      const [P, X, h, c, a] = [hp.data, xp.data, hs.data, cs.data, acts.data];
-      for (let b = 0; b < B; b++) {
-        const gate = hp.offset + b * 4 * H;
-        const act = time * 4 + b * H;
-        for (let j = 0; j < H; j++) {
-          const x = start + b * row + j * col;
-          const step = H * col;
-          const i = sigmoid(P[gate + j] + X[x]);
-          const f = sigmoid(P[gate + H + j] + X[x + step]);
-          const g = tanh(P[gate + 2 * H + j] + X[x + 2 * step]);
-          const o = sigmoid(P[gate + 3 * H + j] + X[x + 3 * step]);
-          const next = f * c[from + b * H + j] + i * g;
-          c[to + b * H + j] = next;
-          h[to + b * H + j] = o * tanh(next);
-          a[act + j] = i;
-          a[act + n + j] = f;
-          a[act + 2 * n + j] = g;
-          a[act + 3 * n + j] = o;
-        }
+export const lstmForward = {
+  kernel: scanForward(LSTM, forward),
+  simd: lstmSimd,
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: ScanParams): void {
+    const [xp, , , c0] = inputs;
+    const [out, acts, c] = outputs;
+    const initial = stateAt(c0);
+    const [X, O, A, C] = [xp.data, out.data, acts.data, c.data];
+    const H = out.shape[2];
+    hostForward(LSTM, inputs, outputs, params, (b, row, sums, isFirst) => {
+      const x = xp.offset + row * 4 * H;
+      const act = row * 6 * H;
+      for (let j = 0; j < H; j++) {
+        const i = sigmoid(sums[j] + X[x + j]);
+        const f = sigmoid(sums[H + j] + X[x + H + j]);
+        const g = tanh(sums[2 * H + j] + X[x + 2 * H + j]);
+        const o = sigmoid(sums[3 * H + j] + X[x + 3 * H + j]);
+        const state = f * (isFirst ? initial(b, j) : C[b * H + j]) + i * g;
+        C[b * H + j] = state;
+        O[row * H + j] = o * tanh(state);
+        A[act + j] = i;
+        A[act + H + j] = f;
+        A[act + 2 * H + j] = g;
+        A[act + 3 * H + j] = o;
+        A[act + 4 * H + j] = state;
       }
-    },
+    });
   },
-  backward: {
-    name: lstmBackward.name,
-    kernel: stepKernel(lstmBackward),
-    simd: lstmBackwardSimd,
-    host([gh, dh, acts, cs], [dx, carry], params) {
-      const { B, H, n, start, row, col, from, to, time } = hostStep(gh, 1, params);
-      const [G, D, a, c, X, C] = [gh.data, dh.data, acts.data, cs.data, dx.data, carry.data];
-      for (let b = 0; b < B; b++) {
-        const act = time * 4 + b * H;
-        const gate = (time + b * H) * 4;
-        for (let j = 0; j < H; j++) {
-          const unit = b * H + j;
-          const i = a[act + j];
-          const f = a[act + n + j];
-          const g = a[act + 2 * n + j];
-          const o = a[act + 3 * n + j];
-          const d = D[unit] + G[start + b * row + j * col];
-          const tc = tanh(c[to + unit]);
-          const dc = C[unit] + d * o * (1 - tc * tc);
-          X[gate + j] = dc * g * i * (1 - i);
-          X[gate + H + j] = dc * c[from + unit] * f * (1 - f);
-          X[gate + 2 * H + j] = dc * i * (1 - g * g);
-          X[gate + 3 * H + j] = d * tc * o * (1 - o);
-          C[unit] = dc * f;
-        }
+};
+
+/** Inputs: gradients of all h and of the last c, what was kept, c0, W; outputs: gradients of xp, h0 and c0. */
+export const lstmBackward = {
+  kernel: scanBackward(LSTM, backward),
+  simd: lstmBackwardSimd,
+  host(inputs: readonly HostArray[], outputs: readonly HostArray[], params: ScanParams): void {
+    const [gh, gc, acts, c0, weight] = inputs;
+    const [dx, , dc] = outputs;
+    const [last, initial] = [stateAt(gc), stateAt(c0)];
+    const [A, X, C] = [acts.data, dx.data, dc.data];
+    const H = gh.shape[2];
+    hostBackward(LSTM, gh, weight, outputs, params, (b, row, D, isLast, before) => {
+      const x = row * 4 * H;
+      const act = acts.offset + row * 6 * H;
+      for (let j = 0; j < H; j++) {
+        const [i, f, g] = [A[act + j], A[act + H + j], A[act + 2 * H + j]];
+        const o = A[act + 3 * H + j];
+        const t = tanh(A[act + 4 * H + j]);
+        const c = before < 0 ? initial(b, j) : A[acts.offset + (before * 6 + 4) * H + j];
+        const state = (isLast ? last(b, j) : C[b * H + j]) + D[j] * o * (1 - t * t);
+        X[x + j] = state * g * i * (1 - i);
+        X[x + H + j] = state * c * f * (1 - f);
+        X[x + 2 * H + j] = state * i * (1 - g * g);
+        X[x + 3 * H + j] = D[j] * t * o * (1 - o);
+        C[b * H + j] = state * f;
       }
-    },
+    });
   },
 };

@@ -1,159 +1,105 @@
 /**
- * The recurrent cells in the CPU device's WebAssembly functions, a handful of calls per step. What a cell keeps lies gate
- * by gate, so that every call walks contiguous memory; the symbols and layouts are those of recurrent-step.ts.
+ * Recurrent layers in the CPU device's WebAssembly functions: a call for a whole sequence of all, or of each thread's, rows
+ * of the batch. See recurrent-scan.ts for symbols and layouts.
  */
 import type { SimdModule, SimdView } from '../device/types.js';
-import type { StepParams } from './recurrent-step.js';
+import { type Scan, scanOf, type ScanParams } from './recurrent-scan.js';
 
-/** Shorthands for arrays of n elements at byte addresses. */
-function contiguous(module: SimdModule, n: number) {
-  const binary =
-    (name: 'add' | 'sub' | 'mul' | 'sigmoidBackward' | 'tanhBackward') =>
-    (a: number, b: number, y: number): void =>
-      module[name](1, n, a, 0, 1, b, 0, 1, y);
-  return {
-    add: binary('add'),
-    sub: binary('sub'),
-    mul: binary('mul'),
-    sigmoidBackward: binary('sigmoidBackward'),
-    tanhBackward: binary('tanhBackward'),
-    tanh: (x: number, y: number): void => module.tanh(1, n, x, 0, 1, y),
-  };
-}
-
-/** hp [B, GH] + xp [T, B, GH] at time t, for gates `from` to `to`, each into a contiguous [B, H] from address y on. */
-function gateSums(
-  module: SimdModule,
-  [hp, xp]: readonly SimdView[],
-  gates: number,
-  t: number,
-  [from, to]: readonly [number, number],
-  y: number,
-): void {
-  const [B, columns] = hp.shape;
-  const H = columns / gates;
-  const [step, row, column] = xp.strides;
-  for (let k = from; k < to; k++) {
-    const h = hp.pointer + k * H * 4;
-    const x = xp.pointer + (t * step + k * H * column) * 4;
-    module.add(B, H, h, columns, 1, x, row, column, y + (k - from) * B * H * 4);
-  }
-}
-
-/** Writes gates that lie one after the other, [G, B, H], as [B, GH]. */
-function interleave(module: SimdModule, gates: number, B: number, H: number, from: number, y: number): void {
-  for (let b = 0; b < B; b++) {
-    module.copy(gates, H, from + b * H * 4, B * H, 1, y + b * gates * H * 4);
-  }
-}
-
-type Step = (
+type Simd = (
   module: SimdModule,
   inputs: readonly SimdView[],
   outputs: readonly SimdView[],
-  params: StepParams,
+  params: ScanParams,
 ) => boolean;
 
-export const lstmForwardSimd: Step = (module, inputs, [hs, cs, acts], { t, from, to }) => {
-  const [B, H] = hs.shape.slice(1);
-  const n = B * H;
-  const unit = n * 4;
-  const { add, mul, tanh } = contiguous(module, n);
-  const i = acts.pointer + t * 4 * unit;
-  const [f, g, o] = [i + unit, i + 2 * unit, i + 3 * unit];
-  gateSums(module, inputs, 4, t, [0, 4], i);
-  module.sigmoid(1, 2 * n, i, 0, 1, i);
-  tanh(g, g);
-  module.sigmoid(1, n, o, 0, 1, o);
-  const c = cs.pointer + to * unit;
-  const h = hs.pointer + to * unit;
-  mul(f, cs.pointer + from * unit, c);
-  mul(i, g, h);
-  add(c, h, c);
-  tanh(c, h);
-  mul(o, h, h);
+/** Fewer rows than this read the weights as they are: packing them would take longer. */
+const FEW_ROWS = 24;
+
+/** The weights as the functions want them, or 0 where there is little to do; forward for W·h, else for Wᵀ·dgates. */
+function pack(module: SimdModule, scan: Scan, gates: number, weight: SimdView, forward: boolean): number {
+  const { B, T, H } = scan;
+  if (B * T < FEW_ROWS) return 0;
+  const columns = Math.ceil(gates / 2) * 2 * Math.ceil(H / 8) * 8;
+  const target = module.scratch(columns * (H + 8) * 4);
+  if (forward) module.recurrentPack(gates, H, weight.pointer, target);
+  else module.recurrentPackBackward(gates, H, weight.pointer, target);
+  return target;
+}
+
+/** Room for a tile's sums and two states, or the gradients of gates and what bypasses them, by groups of six rows. */
+function scratch(module: SimdModule, { B, H }: Scan, gates: number): number {
+  return module.threadScratch((96 + Math.ceil(B / 6) * 6 * (gates + 1) * H) * 4);
+}
+
+function state({ pointer, strides }: SimdView): [number, number, number] {
+  return [pointer, strides[0], strides[1]];
+}
+
+type Steps = [number, number, number, number, number, number];
+
+function steps({ B, T, H, first, rowB, rowT }: Scan): Steps {
+  return [B, T, H, first, rowB, rowT];
+}
+
+export const lstmSimd: Simd = (module, [xp, h0, weight, c0], [out, acts, c], params) => {
+  const scan = scanOf(out.shape, 1, params);
+  const packed = pack(module, scan, 4, weight, true);
+  const own = scratch(module, scan, 4);
+  const [x, w, o, a] = [xp, weight, out, acts].map((v) => v.pointer);
+  module.lstm(...steps(scan), x, ...state(h0), w, packed, ...state(c0), o, a, c.pointer, own);
   return true;
 };
 
-export const lstmBackwardSimd: Step = (module, [gh, dh, acts, cs], [dx, carry], { t, from, to }) => {
-  const [B, H] = cs.shape.slice(1);
-  const n = B * H;
-  const unit = n * 4;
-  const { add, mul, sigmoidBackward, tanhBackward, tanh } = contiguous(module, n);
-  const i = acts.pointer + t * 4 * unit;
-  const [f, g, o] = [i + unit, i + 2 * unit, i + 3 * unit];
-  const d = module.scratch(7 * unit);
-  const [tc, dc] = [d + unit, d + 2 * unit];
-  const [di, df, dg, d0] = [3, 4, 5, 6].map((k) => d + k * unit);
-  const [step, row, column] = gh.strides;
-  module.add(B, H, dh.pointer, H, 1, gh.pointer + t * step * 4, row, column, d);
-  tanh(cs.pointer + to * unit, tc);
-  mul(d, o, dc);
-  tanhBackward(dc, tc, dc);
-  add(dc, carry.pointer, dc);
-  mul(dc, g, di);
-  sigmoidBackward(di, i, di);
-  mul(dc, cs.pointer + from * unit, df);
-  sigmoidBackward(df, f, df);
-  mul(dc, i, dg);
-  tanhBackward(dg, g, dg);
-  mul(d, tc, d0);
-  sigmoidBackward(d0, o, d0);
-  mul(dc, f, carry.pointer);
-  interleave(module, 4, B, H, di, dx.pointer + t * 4 * unit);
+export const lstmBackwardSimd: Simd = (module, [gh, gc, acts, c0, weight], [dx, dh, dc], params) => {
+  const scan = scanOf(gh.shape, 1, params);
+  const packed = pack(module, scan, 4, weight, false);
+  const own = scratch(module, scan, 4);
+  const [g, a, w, x, h, c] = [gh, acts, weight, dx, dh, dc].map((v) => v.pointer);
+  module.lstmBackward(...steps(scan), g, ...state(gc), a, ...state(c0), w, packed, x, h, c, own);
   return true;
 };
 
-export const gruForwardSimd: Step = (module, inputs, [hs, acts], { t, from, to }) => {
-  const [hp, xp, bias] = inputs;
-  const [B, H] = hs.shape.slice(1);
-  const n = B * H;
-  const unit = n * 4;
-  const { add, sub, mul, tanh } = contiguous(module, n);
-  const r = acts.pointer + t * 4 * unit;
-  const [z, c, q] = [r + unit, r + 2 * unit, r + 3 * unit];
-  const withBias = (y: number, k: number) =>
-    module.add(B, H, y, H, 1, bias.pointer + k * H * bias.strides[0] * 4, 0, bias.strides[0], y);
-  gateSums(module, inputs, 3, t, [0, 2], r);
-  withBias(r, 0);
-  withBias(z, 1);
-  module.sigmoid(1, 2 * n, r, 0, 1, r);
-  const part = hp.pointer + 2 * H * 4;
-  module.add(B, H, part, 3 * H, 1, bias.pointer + 2 * H * bias.strides[0] * 4, 0, bias.strides[0], q);
-  mul(r, q, c);
-  const [step, row, column] = xp.strides;
-  module.add(B, H, c, H, 1, xp.pointer + (t * step + 2 * H * column) * 4, row, column, c);
-  tanh(c, c);
-  // (1 − z)·n + z·h = n + z·(h − n)
-  const h = hs.pointer + to * unit;
-  sub(hs.pointer + from * unit, c, h);
-  mul(z, h, h);
-  add(c, h, h);
+export const gruSimd: Simd = (module, [xp, h0, weight, bias], [out, acts], params) => {
+  const scan = scanOf(out.shape, 1, params);
+  const packed = pack(module, scan, 3, weight, true);
+  const own = scratch(module, scan, 3);
+  let b = bias.pointer;
+  if (bias.strides[0] !== 1) {
+    b = module.scratch(scan.H * 12);
+    module.copy(1, scan.H * 3, bias.pointer, 0, bias.strides[0], b);
+  }
+  const [x, w, o, a] = [xp, weight, out, acts].map((v) => v.pointer);
+  module.gru(...steps(scan), x, ...state(h0), w, packed, b, o, a, own);
   return true;
 };
 
-export const gruBackwardSimd: Step = (module, [gh, dh, acts, hs], [dx, dp, carry], { t, from }) => {
-  const [B, H] = hs.shape.slice(1);
-  const n = B * H;
-  const unit = n * 4;
-  const { add, sub, mul, sigmoidBackward, tanhBackward } = contiguous(module, n);
-  const r = acts.pointer + t * 4 * unit;
-  const [z, c, q] = [r + unit, r + 2 * unit, r + 3 * unit];
-  const d = module.scratch(4 * unit);
-  const [dr, dz, dn] = [d + unit, d + 2 * unit, d + 3 * unit];
-  const [step, row, column] = gh.strides;
-  module.add(B, H, dh.pointer, H, 1, gh.pointer + t * step * 4, row, column, d);
-  add(d, carry.pointer, d);
-  mul(d, z, carry.pointer);
-  sub(d, carry.pointer, dn);
-  tanhBackward(dn, c, dn);
-  sub(hs.pointer + from * unit, c, dz);
-  mul(dz, d, dz);
-  sigmoidBackward(dz, z, dz);
-  mul(dn, q, dr);
-  sigmoidBackward(dr, r, dr);
-  interleave(module, 3, B, H, dr, dx.pointer + t * 3 * unit);
-  mul(dn, r, dn);
-  interleave(module, 3, B, H, dr, dp.pointer + t * 3 * unit);
+export const gruBackwardSimd: Simd = (module, [gh, acts, weight], [dp, dh, dx], params) => {
+  const scan = scanOf(gh.shape, 1, params);
+  const packed = pack(module, scan, 3, weight, false);
+  const own = scratch(module, scan, 3);
+  const [g, a, w, p, h, x] = [gh, acts, weight, dp, dh, dx].map((v) => v.pointer);
+  module.gruBackward(...steps(scan), g, a, w, packed, p, h, x, own);
   return true;
 };
+
+export function rnnSimd(relu: boolean): Simd {
+  return (module, [xp, h0, weight], [out, acts], params) => {
+    const scan = scanOf(out.shape, 1, params);
+    const packed = pack(module, scan, 1, weight, true);
+    const own = scratch(module, scan, 1);
+    const [x, w, o, a] = [xp, weight, out, acts].map((v) => v.pointer);
+    module.rnn(Number(relu), ...steps(scan), x, ...state(h0), w, packed, o, a, own);
+    return true;
+  };
+}
+
+export function rnnBackwardSimd(relu: boolean): Simd {
+  return (module, [gh, states, weight], [dx, dh], params) => {
+    const scan = scanOf(gh.shape, 1, params);
+    const packed = pack(module, scan, 1, weight, false);
+    const own = scratch(module, scan, 1);
+    const [g, s, w, x, h] = [gh, states, weight, dx, dh].map((v) => v.pointer);
+    module.rnnBackward(Number(relu), ...steps(scan), g, s, w, packed, x, h, own);
+    return true;
+  };
+}

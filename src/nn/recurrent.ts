@@ -1,13 +1,14 @@
 /** Recurrent layers: RNN, LSTM and GRU, in several layers and both directions. */
 import { add } from '../autograd/ops/arithmetic.js';
+import { expand } from '../autograd/ops/broadcast.js';
 import { dropout } from '../autograd/ops/dropout.js';
-import { zeros } from '../autograd/ops/creation.js';
 import { cat, stack } from '../autograd/ops/join.js';
-import { linear } from '../autograd/ops/matmul.js';
+import { linear } from '../autograd/ops/linear.js';
 import { checkProbability } from '../autograd/ops/random.js';
 import { type CellName, recurrent } from '../autograd/ops/recurrent.js';
-import { select, squeeze, transpose, unsqueeze } from '../autograd/ops/views.js';
+import { select, squeeze, unsqueeze } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
+import { constant } from '../tensor/factories.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { uniform_ } from './init.js';
@@ -106,11 +107,8 @@ abstract class RecurrentBase extends Module {
   /** Initial states of every layer and direction, [layers·directions, B, H]; zeros where none are given. */
   private states(given: Tensor | null | undefined, x: Tensor, what: string): Tensor[] {
     const count = this.numLayers * this.directions;
-    const shape = [count, x.shape[1], this.hiddenSize];
-    if (!given) {
-      const zero = zeros(shape.slice(1), { dtype: x.dtype, device: x.device });
-      return new Array<Tensor>(count).fill(zero);
-    }
+    const shape = [count, x.shape[this.batchFirst ? 0 : 1], this.hiddenSize];
+    if (!given) return new Array<Tensor>(count).fill(zeroState(shape.slice(1), x));
     if (!sameShape(given.shape, shape)) {
       throw new ShapeError(
         `${this.constructor.name}: expected ${what} of shape ${formatShape(shape)}, got ${formatShape(given.shape)}`,
@@ -133,8 +131,9 @@ abstract class RecurrentBase extends Module {
       );
     }
     const single = input.ndim === 2;
-    // Time comes first inside: [T, B, in].
-    let x = single ? unsqueeze(input, 1) : this.batchFirst ? transpose(input, 0, 1) : input;
+    // One sequence is a batch of one.
+    const batch = this.batchFirst ? 0 : 1;
+    let x = single ? unsqueeze(input, batch) : input;
     const batched = (t?: Tensor | null) => (t && single && t.ndim === 2 ? unsqueeze(t, 1) : t);
     const hs = this.states(batched(h0), x, 'h0');
     const cs = this.cell === 'lstm' ? this.states(batched(c0), x, 'c0') : null;
@@ -155,7 +154,7 @@ abstract class RecurrentBase extends Module {
       const joined = states.length === 1 ? unsqueeze(states[0], 0) : stack(states, 0);
       return single ? squeeze(joined, 1) : joined;
     };
-    const output = single ? squeeze(x, 1) : this.batchFirst ? transpose(x, 0, 1) : x;
+    const output = single ? squeeze(x, batch) : x;
     return { output, h: all(lastH), c: cs ? all(lastC) : null };
   }
 
@@ -165,11 +164,16 @@ abstract class RecurrentBase extends Module {
     const { biasIh, biasHh } = w;
     const bias = biasIh && biasHh && !inner ? add(biasIh, biasHh) : biasIh;
     const projected = linear(x, w.weightIh, bias);
-    const innerBias = inner
-      ? (biasHh ?? zeros([w.weightHh.shape[0]], { dtype: x.dtype, device: x.device }))
-      : null;
-    return recurrent(this.cell, { projected, h0, c0, weight: w.weightHh, bias: innerBias }, { reverse });
+    const innerBias = inner ? (biasHh ?? zeroState([w.weightHh.shape[0]], x)) : null;
+    const { batchFirst } = this;
+    const inputs = { projected, h0, c0, weight: w.weightHh, bias: innerBias };
+    return recurrent(this.cell, inputs, { reverse, batchFirst });
   }
+}
+
+/** Zeros that take no memory of their own. */
+function zeroState(shape: number[], { dtype, device }: Tensor): Tensor {
+  return expand(constant(0, dtype, device), shape);
 }
 
 /**

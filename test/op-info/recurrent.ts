@@ -14,18 +14,26 @@ function cell(name: CellName, gates: number, extra: readonly (readonly number[])
   const inputs = [[T, B, gates * H], [B, H], [gates * H, H], ...extra].map((shape, i) =>
     values(shape, i + 1, -1, 1),
   );
+  // More than a group of six sequences and than a vector of units; enough rows to pack the weights on the CPU device.
+  const large = [
+    [7, 4, gates * 9],
+    [7, 9],
+    [gates * 9, 9],
+    ...extra.map((e) => (e.length > 1 ? [7, 9] : [gates * 9])),
+  ].map((shape, i) => values(shape, i + 11, -0.5, 0.5));
   const samples: Sample[] = [
     { name: 'forwards', inputs, params: { reverse: false } },
     { name: 'backwards', inputs, params: { reverse: true } },
     {
       name: 'one step',
-      inputs: inputs.map((a, i) => (i === 0 ? values([1, B, gates * H], 9, -1, 1) : a)),
-      params: { reverse: false },
+      inputs: inputs.map((a, i) => (i === 0 ? values([B, 1, gates * H], 9, -1, 1) : a)),
+      params: { reverse: false, batchFirst: true },
     },
+    { name: 'many sequences', inputs: large, params: { reverse: true, batchFirst: true } },
   ];
-  return row<{ reverse: boolean }>({
+  return row<{ reverse: boolean; batchFirst?: boolean }>({
     name: `recurrent ${name}`,
-    covers: [],
+    covers: [name, `${name}Backward`],
     run: ([projected, h0, weight, last], params) => {
       const rest = name === 'lstm' ? { c0: last } : name === 'gru' ? { bias: last } : {};
       const { output, h, c } = recurrent(name, { projected, h0, weight, ...rest }, params);

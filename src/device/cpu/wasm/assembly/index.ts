@@ -14,6 +14,10 @@ export { adamw } from './optim';
 export { dropout, uniform } from './random';
 export { crossEntropy, crossEntropyBackward } from './cross-entropy';
 export { loadU32, loadF32, storeF32 } from './memory';
+export { recurrentPack, recurrentPackBackward } from './recurrent-tile';
+export { lstm, lstmBackward } from './lstm';
+export { gru, gruBackward } from './gru';
+export { rnn, rnnBackward } from './rnn';
 export {
   attentionForward, attentionBackward, attentionRow, attentionScratchBytes, attentionBackwardScratchBytes,
   attentionRowScratchBytes,
