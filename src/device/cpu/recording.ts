@@ -1,5 +1,6 @@
 /** Capturing on the CPU device: calls are noted, given memory by a plan, and run again with arguments made beforehand. */
 import { CapturedBuffers, planSlots } from '../capture.js';
+import type { Phase } from '../tracing.js';
 import type { Capture, DeviceBuffer, Program, Recording, View } from '../types.js';
 
 /** A program with its arguments. */
@@ -8,6 +9,7 @@ export interface Call {
   readonly inputs: readonly View[];
   readonly outputs: readonly View[];
   readonly params: unknown;
+  readonly phase: Phase;
 }
 
 interface Write {

@@ -162,7 +162,7 @@ async function findSoftware(): Promise<FoundAdapter> {
 }
 
 async function requestNamed(dawn: Dawn, name: string, backend: string): Promise<FoundAdapter | null> {
-  const gpu = dawn.create([DAWN_FEATURES, `backend=${backend}`, `adapter=${name}`]);
+  const gpu = dawn.create([...DAWN_FEATURES, `backend=${backend}`, `adapter=${name}`]);
   const adapter = await gpu.requestAdapter();
   return adapter && { gpu, adapter, name, software: isSoftware(adapter.info, name), syncErrors: true };
 }
@@ -174,7 +174,7 @@ async function openSwiftShader(): Promise<FoundAdapter> {
   const before = Object.fromEntries(Object.keys(environment).map((key) => [key, process.env[key]]));
   Object.assign(process.env, environment);
   let request: Promise<GPUAdapter | null>;
-  const gpu = dawn.create([DAWN_FEATURES, 'backend=vulkan']);
+  const gpu = dawn.create([...DAWN_FEATURES, 'backend=vulkan']);
   try {
     request = gpu.requestAdapter();
   } finally {
@@ -193,7 +193,7 @@ async function openSwiftShader(): Promise<FoundAdapter> {
 }
 
 async function openNull(dawn: Dawn): Promise<FoundAdapter> {
-  const gpu = dawn.create([DAWN_FEATURES, 'backend=null']);
+  const gpu = dawn.create([...DAWN_FEATURES, 'backend=null']);
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw missing('null', []);
   return { gpu, adapter, name: "Dawn's null backend", software: true, syncErrors: true };

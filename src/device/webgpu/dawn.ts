@@ -10,8 +10,11 @@ export interface Dawn {
   create(options: string[]): GPU;
 }
 
-/** Needed for chromium-experimental-subgroup-matrix and precise timestamps. */
-export const DAWN_FEATURES = 'enable-dawn-features=allow_unsafe_apis';
+/** Experimental features of WebGPU, such as chromium-experimental-subgroup-matrix; timestamps to the ns, not to 65 µs. */
+export const DAWN_FEATURES = [
+  'enable-dawn-features=allow_unsafe_apis',
+  'disable-dawn-features=timestamp_quantization',
+];
 
 /** Native backends before translated ones, which list the same GPU again. */
 const BACKENDS = ['d3d12', 'metal', 'vulkan', 'd3d11', 'opengl', 'opengles'];
@@ -74,7 +77,7 @@ export interface SystemAdapter {
 export async function systemAdapters(dawn: Dawn): Promise<SystemAdapter[]> {
   if (!hasDriverLoader()) return [];
   try {
-    await dawn.create([DAWN_FEATURES, 'adapter=\u0001']).requestAdapter();
+    await dawn.create([...DAWN_FEATURES, 'adapter=\u0001']).requestAdapter();
     return [];
   } catch (error) {
     const found = [...(error as Error).message.matchAll(/backend: '([^']*)', name: '(.*)'$/gm)];

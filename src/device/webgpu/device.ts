@@ -1,6 +1,7 @@
 /** The WebGPU device. */
 import type { DType } from '../dtype.js';
 import { DeviceError } from '../errors.js';
+import { tracing } from '../tracing.js';
 import type {
   Capture,
   Device,
@@ -10,10 +11,12 @@ import type {
   Dispatch,
   KernelTarget,
   MemoryStats,
+  Profiling,
   Program,
   SubgroupMatrix,
   View,
 } from '../types.js';
+import { type DispatchWork, dispatchWork } from '../work.js';
 import { type FoundAdapter, findAdapter, limitsOf } from './adapter.js';
 import { destroyAtExit, isNode } from './dawn.js';
 import { Faults } from './faults.js';
@@ -22,6 +25,7 @@ import { PipelineCache } from './pipelines.js';
 import { BufferPool, WebGPUBuffer } from './pool.js';
 import { Recorder } from './recorder.js';
 import { WebGPUCapture } from './recording.js';
+import { DispatchTimes } from './timestamps.js';
 
 /** How to open a WebGPU device. */
 export interface WebGPUOptions {
@@ -231,14 +235,24 @@ export class WebGPUDevice implements Device {
   execute<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
     this.assertOpen(program.name);
     const started = this.timing ? performance.now() : 0;
+    const { tracer } = tracing;
+    tracer?.begin('recording');
+    try {
+      this.record(program, inputs, outputs, params);
+    } finally {
+      tracer?.end();
+    }
+    this.recorder.submitIfFull();
+    if (this.timing) this.recordMs += performance.now() - started;
+  }
+
+  private record<P>(program: Program<P>, inputs: readonly View[], outputs: readonly View[], params: P): void {
     if (!this.target.f16 && (inputs.some(isHalf) || outputs.some(isHalf))) {
       this.runWidened(program, inputs, outputs, params);
     } else {
       this.run(program, inputs, outputs, params);
     }
     for (let i = 0; i < outputs.length; i++) (outputs[i].buffer as WebGPUBuffer).written = true;
-    this.recorder.submitIfFull();
-    if (this.timing) this.recordMs += performance.now() - started;
   }
 
   capture(): Capture {
@@ -249,6 +263,27 @@ export class WebGPUDevice implements Device {
       this.capturing = null;
     };
     return (this.capturing = new WebGPUCapture({ gpu, pool, pipelines, recorder }, end));
+  }
+
+  profile(): Profiling {
+    this.assertOpen('profile');
+    const { recorder } = this;
+    if (recorder.times) throw new DeviceError('profile: expected one profile at a time, got a second one');
+    // What waits already is no part of it.
+    recorder.submitIfReady();
+    const times = (recorder.times = new DispatchTimes(this.gpu));
+    return {
+      clock: times.oneByOne ? 'wall clock' : 'timestamp queries',
+      end: async () => {
+        try {
+          await this.synchronize();
+          return await times.read();
+        } finally {
+          recorder.times = null;
+          times.destroy();
+        }
+      },
+    };
   }
 
   async synchronize(): Promise<void> {
@@ -303,15 +338,27 @@ export class WebGPUDevice implements Device {
     };
     try {
       const dispatches = program.kernel({ inputs, outputs, params, target: this.target, scratch });
-      for (let i = 0; i < dispatches.length; i++) this.dispatch(name, dispatches[i]);
+      const work = this.isWatched ? dispatchWork(program, inputs, outputs, params, dispatches) : null;
+      for (let i = 0; i < dispatches.length; i++) this.dispatch(name, dispatches[i], work?.[i] ?? null);
     } finally {
       for (let i = 0; i < borrowed.length; i++) this.free(borrowed[i]);
     }
   }
 
-  private dispatch(op: string, dispatch: Dispatch): void {
-    this.recorder.dispatch(op, dispatch);
-    this.capturing?.dispatch(op, dispatch);
+  /** Whether the work of dispatches is wanted: captured ones may be profiled later. */
+  private get isWatched(): boolean {
+    return this.capturing !== null || this.recorder.times !== null;
+  }
+
+  private dispatch(op: string, dispatch: Dispatch, work: DispatchWork | null): void {
+    this.recorder.dispatch(op, dispatch, work);
+    this.capturing?.dispatch(op, dispatch, work);
+  }
+
+  /** A dispatch that converts one view to another. */
+  private convert(name: string, dispatch: Dispatch, from: View, to: View): void {
+    const work = this.isWatched ? dispatchWork({ name }, [from], [to], null, [dispatch])[0] : null;
+    this.dispatch(name, dispatch, work);
   }
 
   /** Runs a program on float32 copies of its float16 views, and rounds the outputs back. */
@@ -327,8 +374,9 @@ export class WebGPUDevice implements Device {
       if (!isHalf(view)) return view;
       const buffer = this.allocate(elements(view.shape) * 4, name);
       borrowed.push(buffer);
-      if (load) this.dispatch(name, widen(view, buffer));
-      return contiguousView(buffer, view.shape);
+      const copy = contiguousView(buffer, view.shape);
+      if (load) this.convert(name, widen(view, buffer), view, copy);
+      return copy;
     };
     try {
       const wideInputs = inputs.map((view) => wide(view, true));
@@ -336,7 +384,7 @@ export class WebGPUDevice implements Device {
       const wideOutputs = outputs.map((view) => wide(view, (view.buffer as WebGPUBuffer).written));
       this.run(program, wideInputs, wideOutputs, params);
       outputs.forEach((view, i) => {
-        if (isHalf(view)) this.dispatch(name, narrow(wideOutputs[i].buffer, view));
+        if (isHalf(view)) this.convert(name, narrow(wideOutputs[i].buffer, view), wideOutputs[i], view);
       });
     } finally {
       for (const buffer of borrowed) this.free(buffer);

@@ -1,10 +1,13 @@
 /** The command queue: dispatches, writes and copies in order, encoded into one compute pass per batch. */
 import { DeviceError } from '../errors.js';
+import { tracing } from '../tracing.js';
 import type { Device, DeviceBuffer, Dispatch } from '../types.js';
+import type { DispatchWork } from '../work.js';
 import type { Faults } from './faults.js';
 import { Parameters } from './parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
 import type { Block, WebGPUBuffer } from './pool.js';
+import type { DispatchTimes } from './timestamps.js';
 import { foldWorkgroups } from './wgsl.js';
 
 export interface DispatchCommand {
@@ -15,6 +18,8 @@ export interface DispatchCommand {
   readonly y: number;
   /** First word of the parameters, in the store of immediates or of uniforms. */
   readonly start: number;
+  /** Known in captures and profiles. */
+  readonly work: DispatchWork | null;
 }
 export interface WriteCommand {
   readonly kind: 'write';
@@ -58,12 +63,16 @@ export class Recorder {
   dispatches = 0;
   submits = 0;
   encodeMs = 0;
+  /** Takes the times of dispatches while a profile is under way. */
+  times: DispatchTimes | null = null;
   private commands: Command[] = [];
   /** Dispatches, writes and copies that wait. */
   private waiting = 0;
   private readonly parameters: Parameters;
   private readonly retired: Parameters[] = [];
   private readonly blocks: Block[] = [];
+  /** Commands that are run one by one, for a profile. */
+  private running: Promise<void> | null = null;
 
   constructor(
     private readonly host: RecorderHost,
@@ -72,13 +81,13 @@ export class Recorder {
     this.parameters = new Parameters(host.gpu, host.pipelines);
   }
 
-  dispatch(op: string, dispatch: Dispatch): void {
+  dispatch(op: string, dispatch: Dispatch, work: DispatchWork | null): void {
     if (dispatch.workgroups === 0) return;
     const { blocks } = this;
     const { buffers } = dispatch;
     blocks.length = buffers.length;
     for (let i = 0; i < buffers.length; i++) blocks[i] = this.blockOf(buffers[i], op);
-    const command = this.prepare(op, dispatch, blocks, this.parameters);
+    const command = this.prepare(op, dispatch, blocks, this.parameters, work);
     for (let i = 0; i < blocks.length; i++) blocks[i].batch = this.batch;
     this.push(command);
     this.dispatches++;
@@ -90,6 +99,7 @@ export class Recorder {
     { kernel, buffers, params, workgroups }: Dispatch,
     blocks: readonly Block[],
     parameters: Parameters,
+    work: DispatchWork | null,
   ): DispatchCommand {
     const limit = this.host.gpu.limits.maxComputeWorkgroupsPerDimension;
     const folded = workgroups > limit;
@@ -107,7 +117,7 @@ export class Recorder {
     let [x, y] = [workgroups, 1];
     if (folded) [x, y] = foldWorkgroups(workgroups, limit);
     const start = parameters.store(pipeline, params, workgroups);
-    return { kind: 'dispatch', pipeline, group, x, y, start };
+    return { kind: 'dispatch', pipeline, group, x, y, start, work };
   }
 
   /** Everything in a list, once more. */
@@ -144,6 +154,7 @@ export class Recorder {
   }
 
   submitIfReady(): void {
+    if (this.times?.oneByOne) return; // `flush` runs them
     if (this.host.pipelines.idle && this.commands.length > 0) this.submit();
   }
 
@@ -151,9 +162,38 @@ export class Recorder {
   async flush(): Promise<void> {
     const batch = this.batch;
     while (this.commands.length > 0 && this.batch === batch && this.host.faults.dead === null) {
-      if (this.host.pipelines.idle) this.submit();
-      else await this.host.pipelines.settled();
+      if (!this.host.pipelines.idle) await this.host.pipelines.settled();
+      else if (this.times?.oneByOne) await this.runOneByOne(this.times);
+      else this.submit();
     }
+  }
+
+  /** Runs what waits, dispatch by dispatch, each waited for. */
+  private runOneByOne(times: DispatchTimes): Promise<void> {
+    this.running ??= this.runEach(times).finally(() => {
+      this.running = null;
+    });
+    return this.running;
+  }
+
+  private async runEach(times: DispatchTimes): Promise<void> {
+    const { gpu, pipelines } = this.host;
+    // More may be recorded meanwhile.
+    for (let i = 0; i < this.commands.length; i++) {
+      await pipelines.settled();
+      this.parameters.upload();
+      const command = this.commands[i];
+      const isList = command.kind === 'list';
+      const parameters = isList ? command.list.parameters : this.parameters;
+      for (const one of isList ? command.list.commands : [command]) {
+        const started = performance.now();
+        this.encode([one], parameters);
+        await gpu.queue.onSubmittedWorkDone();
+        if (one.kind === 'dispatch' && one.work) times.add(one.work, started, performance.now());
+      }
+    }
+    this.take();
+    this.forget();
   }
 
   /** Destroys parameters once no waiting command needs them. */
@@ -188,20 +228,34 @@ export class Recorder {
 
   private submit(): void {
     const started = performance.now();
-    const commands = this.commands;
-    this.commands = [];
-    this.waiting = 0;
-    this.batch++;
+    const commands = this.take();
     this.host.faults.context(() => describe(commands));
     this.parameters.upload();
-    this.encode(commands);
-    this.parameters.clear();
-    for (const parameters of this.retired.splice(0)) parameters.destroy();
+    this.encode(commands, this.parameters);
+    this.forget();
     this.encodeMs += performance.now() - started;
   }
 
-  private encode(commands: readonly Command[]): void {
+  /** Ends the batch; its commands. */
+  private take(): readonly Command[] {
+    const { commands } = this;
+    this.commands = [];
+    this.waiting = 0;
+    this.batch++;
+    return commands;
+  }
+
+  /** Drops the parameters of commands that are all submitted. */
+  private forget(): void {
+    this.parameters.clear();
+    for (const parameters of this.retired.splice(0)) parameters.destroy();
+  }
+
+  private encode(commands: readonly Command[], parameters: Parameters): void {
     const { gpu } = this.host;
+    const { tracer } = tracing;
+    const times = this.times?.oneByOne ? null : this.times;
+    tracer?.begin('encoding');
     let encoder: GPUCommandEncoder | null = null;
     let pass: GPUComputePassEncoder | null = null;
     let pipeline: Pipeline | null = null;
@@ -210,7 +264,10 @@ export class Recorder {
       pass?.end();
       pass = null;
       if (encoder) {
-        gpu.queue.submit([encoder.finish()]);
+        const buffer = encoder.finish();
+        tracer?.begin('submitting');
+        gpu.queue.submit([buffer]);
+        tracer?.end();
         this.submits++;
       }
       encoder = null;
@@ -222,8 +279,9 @@ export class Recorder {
           const next = command.pipeline;
           if (next.gpu === null) continue; // failed to compile, and has said so
           encoder ??= gpu.createCommandEncoder();
-          if (pass === null) {
-            pass = encoder.beginComputePass();
+          if (pass === null || times) {
+            pass?.end();
+            pass = encoder.beginComputePass(times?.pass(command.work));
             pipeline = group = null;
           }
           if (next !== pipeline) pass.setPipeline((pipeline = next).gpu!);
@@ -243,8 +301,9 @@ export class Recorder {
         }
       }
     };
-    run(commands, this.parameters);
+    run(commands, parameters);
     finish();
+    tracer?.end();
   }
 }
 

@@ -1,6 +1,7 @@
 /** Capturing on WebGPU: dispatches are noted, given blocks by a plan, and kept as commands with their bind groups. */
 import { CapturedBuffers, planSlots, type Slot } from '../capture.js';
 import type { Capture, DeviceBuffer, Dispatch, Recording } from '../types.js';
+import type { DispatchWork } from '../work.js';
 import { Parameters } from './parameters.js';
 import type { PipelineCache } from './pipelines.js';
 import type { Block, BufferPool, WebGPUBuffer } from './pool.js';
@@ -16,6 +17,7 @@ interface Host {
 interface NotedDispatch {
   readonly op: string;
   readonly dispatch: Dispatch;
+  readonly work: DispatchWork | null;
 }
 interface NotedWrite {
   readonly buffer: DeviceBuffer;
@@ -32,8 +34,8 @@ export class WebGPUCapture implements Capture {
     private readonly close: () => void,
   ) {}
 
-  dispatch(op: string, dispatch: Dispatch): void {
-    if (this.buffers.paused === 0 && dispatch.workgroups > 0) this.notes.push({ op, dispatch });
+  dispatch(op: string, dispatch: Dispatch, work: DispatchWork | null): void {
+    if (this.buffers.paused === 0 && dispatch.workgroups > 0) this.notes.push({ op, dispatch, work });
   }
 
   write(buffer: DeviceBuffer, offset: number, data: Uint8Array<ArrayBuffer>): void {
@@ -104,8 +106,8 @@ export class WebGPUCapture implements Capture {
     let dispatches = 0;
     for (const note of this.notes) {
       if ('dispatch' in note) {
-        const { op, dispatch } = note;
-        commands.push(recorder.prepare(op, dispatch, dispatch.buffers.map(blockOf), parameters));
+        const { op, dispatch, work } = note;
+        commands.push(recorder.prepare(op, dispatch, dispatch.buffers.map(blockOf), parameters, work));
         dispatches++;
       } else {
         const { buffer, offset, data } = note;
