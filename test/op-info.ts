@@ -7,6 +7,8 @@ import { compare } from './op-info/compare.js';
 import { creation } from './op-info/creation.js';
 import { index } from './op-info/index.js';
 import { join } from './op-info/join.js';
+import { linears } from './op-info/linear.js';
+import { linearCrossEntropies } from './op-info/linear-cross-entropy.js';
 import { losses } from './op-info/losses.js';
 import { matmuls } from './op-info/matmul.js';
 import { power } from './op-info/power.js';
@@ -24,9 +26,11 @@ export const opInfo: readonly OpInfo[] = [
   ...arithmetic,
   ...views,
   ...matmuls,
+  ...linears,
   ...attention,
   ...reductions,
   ...losses,
+  ...linearCrossEntropies,
   ...index,
   ...join,
   ...creation,

@@ -68,7 +68,8 @@ if (index >= p.size) { return; }
 var total = 0f;
 for (var part = 0u; part < p.parts; part++) { total += partial[part * p.size + index]; }
 let results = p.entries * p.m * p.n;
-${sums ? `if (index >= results) { sums[index - results] = ${store(yType, 'total')}; return; }` : ''}
+${sums ? `if (index >= results && index - results < p.m) { sums[index - results] = ${store(yType, 'total')}; }` : ''}
+if (index >= results) { return; }
 let entry = index / (p.m * p.n);
 let row = index / p.n % p.m;
 let col = index % p.n;

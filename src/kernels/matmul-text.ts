@@ -176,9 +176,9 @@ export function operands(
   return { buffers, params };
 }
 
-/** Elements that a part of k has in scratch: all results, and the sums. */
+/** Elements that a part of k has in scratch: all results, and the sums; a multiple of 4, for vectors. */
 export function partSize({ layout: { m, n, entries }, sums }: MatmulJob): number {
-  return entries * m * n + (sums ? m : 0);
+  return Math.ceil((entries * m * n + (sums ? m : 0)) / 4) * 4;
 }
 
 /**

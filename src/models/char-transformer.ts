@@ -1,7 +1,7 @@
 /** A decoder-only Transformer over characters: the model that `npm start` trains. */
 import { Dropout, Embedding, LayerNorm, Linear, Module, ModuleList } from '../nn/index.js';
 import * as F from '../nn/functional.js';
-import { arange } from '../autograd/ops/creation.js';
+import { narrow } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -36,8 +36,8 @@ export class CausalSelfAttention extends Module {
     this.proj = new Linear(dim, dim);
   }
 
-  /** [B, T, C] → [B, T, C]. */
-  forward(x: Tensor): Tensor {
+  /** [B, T, C] → [B, T, C], to which `residual` is added. */
+  forward(x: Tensor, residual?: Tensor): Tensor {
     const [B, T, C] = x.shape;
     const D = C / this.heads;
     // [B, T, 3C] → [3, B, H, T, D]; the heads are views, no copy
@@ -50,7 +50,7 @@ export class CausalSelfAttention extends Module {
       isCausal: true,
       dropout: this.training ? this.dropout : 0,
     });
-    return this.proj.forward(y.permute([0, 2, 1, 3]).reshape([B, T, C]));
+    return this.proj.forward(y.permute([0, 2, 1, 3]).reshape([B, T, C]), { residual });
   }
 }
 
@@ -76,12 +76,13 @@ export class Block extends Module {
 
   /** [B, T, C] → [B, T, C]. */
   forward(x: Tensor): Tensor {
-    x = x.add(this.drop.forward(this.attention.forward(this.ln1.forward(x))));
-    return x.add(
-      this.drop.forward(
-        this.down.forward(F.gelu(this.up.forward(this.ln2.forward(x)), { approximate: 'tanh' })),
-      ),
-    );
+    // Without dropout, what is added to the stream is added where it is computed.
+    const drops = this.training && this.drop.p > 0;
+    const add = (y: Tensor): Tensor => (drops ? x.add(this.drop.forward(y)) : y);
+    const residual = (): Tensor | undefined => (drops ? undefined : x);
+    x = add(this.attention.forward(this.ln1.forward(x), residual()));
+    const h = this.up.forward(this.ln2.forward(x), { activation: 'geluTanh' });
+    return add(this.down.forward(h, { residual: residual() }));
   }
 }
 
@@ -130,7 +131,9 @@ export class CharTransformer extends Module {
         `CharTransformer: expected ids of shape [B, T ≤ ${this.config.blockSize}], got ${formatShape(ids.shape)}`,
       );
     }
-    const positions = this.positions.forward(arange(T, { dtype: 'int32', device: ids.device }));
+    // Rows 0 … T − 1 of the table, without a look-up.
+    const table = this.positions.weight;
+    const positions = T < this.config.blockSize ? narrow(table, 0, 0, T) : table;
     let x = this.drop.forward(this.tokens.forward(ids).add(positions));
     for (const block of this.blocks) x = block.forward(x);
     return this.head.forward(this.norm.forward(x));

@@ -14,7 +14,7 @@ export {
   nllLoss,
   smoothL1Loss,
 } from '../autograd/ops/losses.js';
-export { linear } from '../autograd/ops/matmul.js';
+export { linear, type LinearActivation, type LinearOptions } from '../autograd/ops/linear.js';
 export { addLayerNorm, addRMSNorm, layerNorm, rmsNorm } from '../autograd/ops/norm-layers.js';
 export { oneHot } from '../autograd/ops/one-hot.js';
 export { logSoftmax, softmax } from '../autograd/ops/softmax.js';

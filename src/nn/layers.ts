@@ -1,7 +1,7 @@
 /** Layers without a family: linear, embedding, dropout, identity, flatten. */
 import { dropout } from '../autograd/ops/dropout.js';
 import { embedding } from '../autograd/ops/index.js';
-import { linear } from '../autograd/ops/matmul.js';
+import { type LinearOptions, linear } from '../autograd/ops/linear.js';
 import { checkProbability } from '../autograd/ops/random.js';
 import { flatten, select } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
@@ -42,9 +42,13 @@ export class Linear extends Module {
     if (this.bias) uniform_(this.bias, { a: -bound, b: bound });
   }
 
-  /** [..., in] → [..., out]. @throws ShapeError where the last dim is not `in`. */
-  forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias);
+  /**
+   * [..., in] → [..., out], with an activation or a residual in the same operation where wanted.
+   *
+   * @throws ShapeError where the last dim is not `in`.
+   */
+  forward(x: Tensor, options?: LinearOptions): Tensor {
+    return linear(x, this.weight, this.bias, options);
   }
 }
 

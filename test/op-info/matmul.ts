@@ -1,4 +1,4 @@
-import { dot, linear, matmul, outer } from '../../src/autograd/ops/matmul.js';
+import { dot, matmul, outer } from '../../src/autograd/ops/matmul.js';
 import { transpose } from '../../src/autograd/ops/views.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
@@ -72,6 +72,24 @@ export const matmuls: readonly OpInfo[] = [
       border(4, 90, 33),
       border(70, 300, 1),
       border(129, 5, 127),
+      // Few results and a long k, which is split.
+      border(5, 1100, 12),
+      border(12, 2000, 3),
+      product('entries, with a split k', [2, 6, 900], [2, 900, 8], { noGolden: true }),
+      // Sizes that are multiples of 4 and lie transposed: vectors along m and n.
+      product('20 × 36 × 28, both transposed', [36, 20], [28, 36], {
+        params: { transpose: 'both' },
+        noGolden: true,
+      }),
+      product('20 × 36 × 28, left side transposed', [36, 20], [36, 28], {
+        params: { transpose: 'a' },
+        noGolden: true,
+      }),
+      product('40 × 64 × 72, right side transposed', [40, 64], [72, 64], {
+        params: { transpose: 'b' },
+        noGolden: true,
+      }),
+      product('vectors in batches', [3, 12, 8], [3, 8, 20], { noGolden: true }),
       product('63 × 33 × 65, both transposed', [33, 63], [65, 33], {
         params: { transpose: 'both' },
         noGolden: true,
@@ -145,33 +163,5 @@ export const matmuls: readonly OpInfo[] = [
     torch: 'torch.outer(a, b)',
     samples: [product('3 × 5', [3], [5]), product('empty', [0], [5], { noGrad: true })],
     errors: [shapeError('a matrix', [2, 2], [2], 'outer: expected two vectors, got [2, 2] and [2]', outer)],
-  }),
-  row({
-    name: 'linear',
-    covers: ['matmul', 'add'],
-    run: ([x, weight, bias]) => linear(x, weight, bias),
-    torch: 'F.linear(*inputs)',
-    samples: [
-      { name: 'batch', inputs: [values([2, 3, 4], 1), values([5, 4], 2), values([5], 3)] },
-      { name: 'vector', inputs: [values([4], 1), values([5, 4], 2), values([5], 3)] },
-      { name: 'no bias', inputs: [values([3, 4], 1), values([5, 4], 2)] },
-      // PyTorch 1.13 wants a matrix here when there is a bias.
-      { name: 'one output', inputs: [values([3, 4], 1), values([4], 2), values([], 3)], noGolden: true },
-    ],
-    errors: [
-      shapeError(
-        'in differs',
-        [2, 3],
-        [5, 4],
-        'linear: expected x [..., in] and weight [out, in], got [2, 3] and [5, 4]',
-        linear,
-      ),
-      {
-        name: 'bias of another size',
-        run: (device) => linear(zeros([2, 3], { device }), zeros([5, 3], { device }), zeros([4], { device })),
-        error: ShapeError,
-        message: 'linear: expected a bias of shape [5], got [4]',
-      },
-    ],
   }),
 ];

@@ -28,6 +28,16 @@ export interface Activation<P> {
   };
 }
 
+/** A defined activation, for operations that end in one. */
+export interface DefinedActivation {
+  readonly definition: Activation<null>;
+  /** g · f′ of g and what the slope is computed from. */
+  readonly slope: Op<[Tensor, Tensor], null>;
+}
+
+/** Every activation by name. */
+export const activations = new Map<string, DefinedActivation>();
+
 /** Defines `name` and `nameBackward`, the gradient, which has a gradient too. */
 export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> {
   const { slope, params, values, declarations } = def;
@@ -46,6 +56,7 @@ export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> 
       needs(1) && slope.derivative ? mul(mul(g, input(0)), slope.derivative(input(1), p)) : null,
     ],
   });
+  activations.set(def.name, { definition: def, slope: slopeOp } as unknown as DefinedActivation);
   return defineUnary<P>({
     name: def.name,
     accepts: def.accepts,

@@ -6,7 +6,7 @@ import { forEachEntry, matmulLayout } from '../../kernels/matmul-layout.js';
 import { broadcastShapes, formatShape, numel, type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
-import { add, mul } from './arithmetic.js';
+import { mul } from './arithmetic.js';
 import { reshape, sumTo } from './broadcast.js';
 import { checkDType } from './define.js';
 import { transpose, unsqueeze } from './views.js';
@@ -30,6 +30,7 @@ function outputShape(a: Shape, b: Shape): Shape {
 
 const matmulOp: Op<[Tensor, Tensor], null> = defineOp<[Tensor, Tensor], null>({
   name: 'matmul',
+  autocast: 'half',
   layout: 'strided',
   infer([a, b]) {
     checkDType('matmul', a.dtype, 'float');
@@ -62,7 +63,8 @@ function reshaped(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : reshape(x, shape);
 }
 
-function matmulHost(inputs: readonly HostArray[], [y]: readonly HostArray[]): void {
+/** The host implementation of a product, of two arrays. */
+export function matmulHost(inputs: readonly HostArray[], [y]: readonly HostArray[]): void {
   const layout = matmulLayout(inputs[0], inputs[1]);
   const [a, b] = layout.swapped ? [inputs[1], inputs[0]] : inputs;
   const { m, n, k, aRow, aCol, bRow, bCol } = layout;
@@ -103,17 +105,24 @@ function matmulHost(inputs: readonly HostArray[], [y]: readonly HostArray[]): vo
   });
 }
 
-function matmulSimd(module: SimdModule, inputs: readonly SimdView[], [y]: readonly SimdView[]): boolean {
+/** The WebAssembly path of a product. */
+export function matmulSimd(
+  module: SimdModule,
+  inputs: readonly SimdView[],
+  [y]: readonly SimdView[],
+): boolean {
   const layout = matmulLayout(inputs[0], inputs[1]);
   const [a, b] = layout.swapped ? [inputs[1], inputs[0]] : inputs;
   const { m, n, k, aRow, aCol, bRow, bCol } = layout;
   if (m * n === 0) return true;
-  const scratch = module.scratch(module.matmulScratchBytes(m, n, k));
-  forEachEntry(layout, (entry, aOffset, bOffset) => {
-    const left = a.pointer + aOffset * 4;
-    const right = b.pointer + bOffset * 4;
-    module.matmul(m, n, k, left, aRow, aCol, right, bRow, bCol, y.pointer + entry * m * n * 4, n, scratch);
-  });
+  const scratch = module.threadScratch(module.matmulScratchBytes(m, n, k));
+  module.together(() =>
+    forEachEntry(layout, (entry, aOffset, bOffset) => {
+      const left = a.pointer + aOffset * 4;
+      const right = b.pointer + bOffset * 4;
+      module.matmul(m, n, k, left, aRow, aCol, right, bRow, bCol, y.pointer + entry * m * n * 4, n, scratch);
+    }),
+  );
   return true;
 }
 
@@ -165,34 +174,4 @@ export function outer(a: Tensor, b: Tensor): Tensor {
     );
   }
   return mul(unsqueeze(a, 1), b);
-}
-
-/**
- * x · Wᵀ + b.
- *
- * @param x [..., in]
- * @param weight [out, in], or [in] for a single output without a dim of its own
- * @param bias [out]
- * @returns [..., out]
- * @throws ShapeError where `in` differs or the bias does not fit
- * @source torch.nn.functional.linear
- */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
-  if (
-    weight.ndim < 1 ||
-    weight.ndim > 2 ||
-    x.ndim < 1 ||
-    x.shape[x.ndim - 1] !== weight.shape[weight.ndim - 1]
-  ) {
-    throw new ShapeError(
-      `linear: expected x [..., in] and weight [out, in], got ${formatShape(x.shape)} and ${formatShape(weight.shape)}`,
-    );
-  }
-  const y = matmul(x, weight.ndim === 2 ? transpose(weight, 0, 1) : weight);
-  if (!bias) return y;
-  const [out] = weight.ndim === 2 ? weight.shape : [1];
-  if (bias.numel !== out || bias.ndim > 1) {
-    throw new ShapeError(`linear: expected a bias of shape [${out}], got ${formatShape(bias.shape)}`);
-  }
-  return add(y, bias.ndim === 1 && weight.ndim === 1 ? reshape(bias, []) : bias);
 }
