@@ -122,6 +122,14 @@ export {
 export { oneHot } from './autograd/ops/one-hot.js';
 export { floorDivide, pow, remainder } from './autograd/ops/power.js';
 export {
+  dequantize,
+  type QuantizedScheme,
+  type QuantizedWeight,
+  type QuantizeOptions,
+  quantize,
+  quantizedLinear,
+} from './autograd/ops/quantized.js';
+export {
   bernoulli,
   multinomial,
   type RandomOptions,

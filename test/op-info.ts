@@ -12,6 +12,7 @@ import { linearCrossEntropies } from './op-info/linear-cross-entropy.js';
 import { losses } from './op-info/losses.js';
 import { matmuls } from './op-info/matmul.js';
 import { power } from './op-info/power.js';
+import { quantized } from './op-info/quantized.js';
 import { random } from './op-info/random.js';
 import { recurrents } from './op-info/recurrent.js';
 import { reductions } from './op-info/reduce.js';
@@ -43,4 +44,5 @@ export const opInfo: readonly OpInfo[] = [
   ...rowOps,
   ...topks,
   ...recurrents,
+  ...quantized,
 ];

@@ -41,12 +41,13 @@ describe.each(schemes)('%s weights', (scheme) => {
     const results = await call(
       (m, [xAt, gAt, w, s, c, y, dx]) => {
         const scratch = m.scratch(m.quantizedScratchBytes(k));
+        const [wRow, sRow] = [packed.length / n, k / block];
         if (scheme === 'int8') {
-          m.matmulInt8(rows, n, k, xAt, k, w, s, block, y, n, scratch);
-          m.matmulTransposedInt8(rows, n, k, 0, k, gAt, n, w, s, block, dx, k, scratch);
+          m.matmulInt8(rows, n, k, xAt, k, w, wRow, s, sRow, block, y, n, scratch);
+          m.matmulTransposedInt8(rows, n, k, 0, k, gAt, n, w, wRow, s, sRow, block, dx, k, scratch);
         } else {
-          m.matmulNF4(rows, n, k, xAt, k, w, s, block, c, y, n, scratch);
-          m.matmulTransposedNF4(rows, n, k, 0, k, gAt, n, w, s, block, c, dx, k, scratch);
+          m.matmulNF4(rows, n, k, xAt, k, w, wRow, s, sRow, block, c, y, n, scratch);
+          m.matmulTransposedNF4(rows, n, k, 0, k, gAt, n, w, wRow, s, sRow, block, c, dx, k, scratch);
         }
       },
       x,
@@ -76,7 +77,8 @@ describe.each(schemes)('%s weights', (scheme) => {
   test('the same bits for any range of rows of W, and of columns', async () => {
     const [rows, n, k, block] = [6, 29, 128, 64];
     const { packed, scales } = weights(scheme, n, k, block);
-    const rowBytes = (packed.length * 4) / n;
+    const [wRow, sRow] = [packed.length / n, k / block];
+    const rowBytes = wRow * 4;
     const [x, g] = [random(rows * k), random(rows * n)];
     const run = (cuts: number[], columnCuts: number[]) =>
       call(
@@ -85,14 +87,49 @@ describe.each(schemes)('%s weights', (scheme) => {
           for (let i = 0; i + 1 < cuts.length; i++) {
             const [from, count] = [cuts[i], cuts[i + 1] - cuts[i]];
             const [wAt, sAt, yAt] = [w + from * rowBytes, s + (from * k * 4) / block, y + from * 4];
-            if (scheme === 'int8') m.matmulInt8(rows, count, k, xAt, k, wAt, sAt, block, yAt, n, scratch);
-            else m.matmulNF4(rows, count, k, xAt, k, wAt, sAt, block, c, yAt, n, scratch);
+            if (scheme === 'int8')
+              m.matmulInt8(rows, count, k, xAt, k, wAt, wRow, sAt, sRow, block, yAt, n, scratch);
+            else m.matmulNF4(rows, count, k, xAt, k, wAt, wRow, sAt, sRow, block, c, yAt, n, scratch);
           }
           for (let i = 0; i + 1 < columnCuts.length; i++) {
             const [from, count] = [columnCuts[i], columnCuts[i + 1] - columnCuts[i]];
             if (scheme === 'int8') {
-              m.matmulTransposedInt8(rows, n, k, from, count, gAt, n, w, s, block, dx, k, scratch);
-            } else m.matmulTransposedNF4(rows, n, k, from, count, gAt, n, w, s, block, c, dx, k, scratch);
+              m.matmulTransposedInt8(
+                rows,
+                n,
+                k,
+                from,
+                count,
+                gAt,
+                n,
+                w,
+                wRow,
+                s,
+                sRow,
+                block,
+                dx,
+                k,
+                scratch,
+              );
+            } else
+              m.matmulTransposedNF4(
+                rows,
+                n,
+                k,
+                from,
+                count,
+                gAt,
+                n,
+                w,
+                wRow,
+                s,
+                sRow,
+                block,
+                c,
+                dx,
+                k,
+                scratch,
+              );
           }
         },
         x,

@@ -127,10 +127,9 @@ function dotCodes(scheme: i32, k: i32, x: usize, codes: usize, scales: usize, bl
 // @ts-ignore
 @inline
 function packPanel(
-  scheme: i32, rows: i32, k: i32, codes: usize, scales: usize, block: i32, planes: usize, part: usize, panel: usize,
+  scheme: i32, rows: i32, k: i32, codes: usize, rowBytes: usize, scales: usize, scaleBytes: usize, block: i32,
+  planes: usize, part: usize, panel: usize,
 ): void {
-  const rowBytes = bytesOf(scheme, k);
-  const scaleBytes = <usize>(k / block) << 2;
   for (let j = 0; j < rows; j++) {
     let to = panel + (<usize>j << 2);
     for (let p = 0; p < k; p += 16) {
@@ -146,15 +145,15 @@ function packPanel(
 // @ts-ignore
 @inline
 function product(
-  scheme: i32, rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, scales: usize, block: i32, codes: usize,
-  y: usize, yRow: i32, scratch: usize,
+  scheme: i32, rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, wRow: i32, scales: usize, sRow: i32, block: i32,
+  codes: usize, y: usize, yRow: i32, scratch: usize,
 ): void {
   const planes = scratch;
   const part = planes + 64;
   const tile = part + 64;
   const panel = tile + <usize>(4 * WIDTH * 4);
-  const rowBytes = bytesOf(scheme, k);
-  const scaleBytes = <usize>(k / block) << 2;
+  const rowBytes = <usize>wRow << 2;
+  const scaleBytes = <usize>sRow << 2;
   const xStep = <usize>xRow << 2;
   const yStep = <usize>yRow << 2;
   if (scheme == NF4) makePlanes(codes, planes);
@@ -171,7 +170,7 @@ function product(
   }
   for (let j = 0; j < n; j += WIDTH) {
     const width = min(WIDTH, n - j);
-    packPanel(scheme, width, k, w, scales, block, planes, part, panel);
+    packPanel(scheme, width, k, w, rowBytes, scales, scaleBytes, block, planes, part, panel);
     let i = 0;
     for (; i < rows; ) {
       const at = x + <usize>i * xStep;
@@ -199,13 +198,13 @@ function product(
 @inline
 function transposedProduct(
   scheme: i32, rows: i32, n: i32, k: i32, first: i32, columns: i32, g: usize, gRow: i32,
-  w: usize, scales: usize, block: i32, codes: usize, y: usize, yRow: i32, scratch: usize,
+  w: usize, wRow: i32, scales: usize, sRow: i32, block: i32, codes: usize, y: usize, yRow: i32, scratch: usize,
 ): void {
   const planes = scratch;
   const piece = planes + 64;
   const rest = piece + <usize>(PIECE * PIECE * 4);
-  const rowBytes = bytesOf(scheme, k);
-  const scaleBytes = <usize>(k / block) << 2;
+  const rowBytes = <usize>wRow << 2;
+  const scaleBytes = <usize>sRow << 2;
   const yStep = <usize>yRow << 2;
   if (scheme == NF4) makePlanes(codes, planes);
   for (let i = 0; i < rows; i++) memory.fill(y + <usize>i * yStep + (<usize>first << 2), 0, <usize>columns << 2);
@@ -223,33 +222,37 @@ function transposedProduct(
   }
 }
 
-/** y[rows × n] = x[rows × k] · Wᵀ, W in int8. Rows of x and y are `xRow` and `yRow` floats apart. */
+/**
+ * y[rows × n] = x[rows × k] · Wᵀ, W in int8. Rows of x, W, its scales and y are `…Row` words apart, so that a range of the
+ * rows of W can be done alone.
+ */
 export function matmulInt8(
-  rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, scales: usize, block: i32, y: usize, yRow: i32, scratch: usize,
+  rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, wRow: i32, scales: usize, sRow: i32, block: i32,
+  y: usize, yRow: i32, scratch: usize,
 ): void {
-  product(INT8, rows, n, k, x, xRow, w, scales, block, 0, y, yRow, scratch);
+  product(INT8, rows, n, k, x, xRow, w, wRow, scales, sRow, block, 0, y, yRow, scratch);
 }
 
 /** y[rows × n] = x[rows × k] · Wᵀ, W in NF4, or any 16 values at `codes`. */
 export function matmulNF4(
-  rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, scales: usize, block: i32, codes: usize,
+  rows: i32, n: i32, k: i32, x: usize, xRow: i32, w: usize, wRow: i32, scales: usize, sRow: i32, block: i32, codes: usize,
   y: usize, yRow: i32, scratch: usize,
 ): void {
-  product(NF4, rows, n, k, x, xRow, w, scales, block, codes, y, yRow, scratch);
+  product(NF4, rows, n, k, x, xRow, w, wRow, scales, sRow, block, codes, y, yRow, scratch);
 }
 
 /** `columns` columns from `first` (both multiples of 16) of y[rows × k] = g[rows × n] · W, W in int8. */
 export function matmulTransposedInt8(
   rows: i32, n: i32, k: i32, first: i32, columns: i32, g: usize, gRow: i32,
-  w: usize, scales: usize, block: i32, y: usize, yRow: i32, scratch: usize,
+  w: usize, wRow: i32, scales: usize, sRow: i32, block: i32, y: usize, yRow: i32, scratch: usize,
 ): void {
-  transposedProduct(INT8, rows, n, k, first, columns, g, gRow, w, scales, block, 0, y, yRow, scratch);
+  transposedProduct(INT8, rows, n, k, first, columns, g, gRow, w, wRow, scales, sRow, block, 0, y, yRow, scratch);
 }
 
 /** The same with W in NF4. */
 export function matmulTransposedNF4(
   rows: i32, n: i32, k: i32, first: i32, columns: i32, g: usize, gRow: i32,
-  w: usize, scales: usize, block: i32, codes: usize, y: usize, yRow: i32, scratch: usize,
+  w: usize, wRow: i32, scales: usize, sRow: i32, block: i32, codes: usize, y: usize, yRow: i32, scratch: usize,
 ): void {
-  transposedProduct(NF4, rows, n, k, first, columns, g, gRow, w, scales, block, codes, y, yRow, scratch);
+  transposedProduct(NF4, rows, n, k, first, columns, g, gRow, w, wRow, scales, sRow, block, codes, y, yRow, scratch);
 }
