@@ -36,7 +36,12 @@ export async function secondsPerCall(
   const summary = await quietly(() =>
     benny.suite(
       name,
-      benny.add(name, async () => void (await batch(n)), { minSamples: 5, maxTime: seconds }),
+      benny.add(name, async () => void (await batch(n)), {
+        minSamples: 5,
+        minTime: seconds / 20,
+        maxTime: seconds,
+        delay: 0,
+      }),
     ),
   );
   return summary.results[0].details.median / n;
