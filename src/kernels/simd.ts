@@ -220,7 +220,7 @@ export function forEachMatrix(
   });
 }
 
-const ZEROS: readonly number[] = [0, 0];
+const ZEROS: readonly number[] = [0, 0, 0];
 
 function columnsOf(strides: readonly (readonly number[])[], dim: number): number[] {
   return strides.map((s) => s[dim]);
