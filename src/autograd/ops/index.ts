@@ -10,13 +10,12 @@ import {
 import {
   type AddParams,
   addRowsHost,
-  addRowsKernel,
   addRowsSimd,
   type SelectParams,
   selectRowsHost,
-  selectRowsKernel,
   selectRowsSimd,
 } from '../../kernels/gather-rows.js';
+import { addRowsKernel, selectRowsKernel } from '../../kernels/gather-rows-wgsl.js';
 import { broadcastShapes, formatShape, normalizeDim, numel, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { checkIndices } from '../indices.js';
