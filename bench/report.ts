@@ -63,9 +63,9 @@ export function environment(): Record<string, unknown> {
   };
 }
 
-/** Writes results where --json asks for it; without a name, into bench/results by date and device. */
-export function record(options: Options, kind: string, results: object, device = 'cpu'): void {
-  if (!options.json) return;
+/** Writes results where --json asks for it; without a name, into bench/results by date and device. Returns the file. */
+export function save(options: Options, kind: string, results: object, device = 'cpu'): string | null {
+  if (!options.json) return null;
   const slug = device
     .toLowerCase()
     .replace(/\(.*?\)/g, '')
@@ -78,5 +78,11 @@ export function record(options: Options, kind: string, results: object, device =
       : options.json;
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify({ kind, device, ...environment(), ...results }, null, 1)}\n`);
-  console.log(`\nWritten to ${file}`);
+  return file;
+}
+
+/** Saves, and says where. */
+export function record(options: Options, kind: string, results: object, device?: string): void {
+  const file = save(options, kind, results, device);
+  if (file) console.log(`\nWritten to ${file}`);
 }

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Options } from '../options.js';
-import { median, record, table } from '../report.js';
+import { median, record, save, table } from '../report.js';
 import { CASES, type Case, isStep } from './cases.js';
 import type { EngineInfo } from './engine.js';
 import { Peer } from './peer.js';
@@ -130,23 +130,24 @@ export async function benchPeers(options: Options): Promise<void> {
   for (const line of absent) console.log(`  ${line}`);
   const rows: PeerRow[] = [];
   const problems: string[] = [];
+  let file: string | null = null;
   const cases = CASES.filter(
     (c) => (options.large || !c.large) && (!options.only || options.only.test(c.name)),
   );
   try {
-    for (const c of cases) rows.push(await runCase(c, peers, options, problems));
+    for (const c of cases) {
+      rows.push(await runCase(c, peers, options, problems));
+      // Kept after every case: a long run may be interrupted.
+      const results = { adapter, engines: infos, absent, problems, rows };
+      file = save(options, 'peers', results, infos['dawngrad-webgpu']?.device);
+    }
   } finally {
     for (const peer of peers.values()) peer.close();
   }
   print(rows, [...peers.keys()]);
   for (const problem of problems) console.log(`  ${problem}`);
   if (problems.some((p) => p.includes('DISAGREES'))) process.exitCode = 1;
-  record(
-    options,
-    'peers',
-    { adapter, engines: infos, absent, problems, rows },
-    infos['dawngrad-webgpu']?.device,
-  );
+  if (file) console.log(`\nWritten to ${file}`);
 }
 
 /** First steps, each engine and step in a process of its own, with Mesa's shader cache on disk switched off. */
