@@ -93,6 +93,7 @@ export {
 } from './autograd/ops/index.js';
 export { cat, flip, pad, repeat, roll, stack } from './autograd/ops/join.js';
 export { type LinearActivation, type LinearOptions, linear } from './autograd/ops/linear.js';
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from './autograd/ops/linear-cross-entropy.js';
 export {
   type BinaryOptions,
   bceLoss,

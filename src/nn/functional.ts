@@ -4,6 +4,7 @@ export { type AttentionOptions, scaledDotProductAttention } from '../autograd/op
 export { dropout } from '../autograd/ops/dropout.js';
 export { embedding, type EmbeddingOptions } from '../autograd/ops/index.js';
 export { pad } from '../autograd/ops/join.js';
+export { linearCrossEntropy } from '../autograd/ops/linear-cross-entropy.js';
 export {
   bceLoss,
   bceWithLogitsLoss,

@@ -23,6 +23,7 @@ import { select } from './views.js';
  */
 export const crossEntropyOp = defineOp<readonly Tensor[], ClassParams>({
   name: 'crossEntropy',
+  autocast: 'full',
   mixedDTypes: true,
   infer([x]) {
     const { rows } = classSpace(x.shape);
@@ -45,7 +46,10 @@ export const crossEntropyOp = defineOp<readonly Tensor[], ClassParams>({
 });
 
 /** Gradient of the scores: g · (weight of the target · softmax x − the weighted target). */
-const crossEntropyBackwardOp: Op<readonly Tensor[], ClassParams> = defineOp<readonly Tensor[], ClassParams>({
+export const crossEntropyBackwardOp: Op<readonly Tensor[], ClassParams> = defineOp<
+  readonly Tensor[],
+  ClassParams
+>({
   name: 'crossEntropyBackward',
   mixedDTypes: true,
   layout: ['strided', 'contiguous', 'contiguous', 'contiguous', 'contiguous'],

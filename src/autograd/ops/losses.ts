@@ -97,7 +97,12 @@ function classLoss(input: Tensor, target: Tensor, params: ClassParams, options: 
   return reduction === 'sum' ? total : div(total, sum(select(stats.detach(), 0, 2)));
 }
 
-function checkClasses({ name, ignoreIndex }: ClassParams, target: Tensor, classes: number): void {
+/** @internal In debug mode: classes out of range are reported at the next await. */
+export function checkClasses(
+  { name, ignoreIndex }: Pick<ClassParams, 'name' | 'ignoreIndex'>,
+  target: Tensor,
+  classes: number,
+): void {
   noGrad(() => {
     // A uint32 tensor has no class −100 to ignore.
     const named =
