@@ -19,7 +19,7 @@ import type {
   View,
 } from '../types.js';
 import { programWork } from '../work.js';
-import { narrow, widen } from './float16.js';
+import { elements, isDense, narrow, span, widen } from './float16.js';
 import { type Block, MAX_BYTES, MemoryPool } from './pool.js';
 import { CPUCapture, type RecordingHost } from './recording.js';
 import { instantiateSimd, type Simd, simdFeatures } from './simd.js';
@@ -301,35 +301,53 @@ export class CPUDevice implements Device {
   ): 'simd' | 'host' {
     // All blocks first: taking one may grow the memory and detach views.
     const wideInputs = inputs.map((view) =>
-      isFloat16(view) ? this.wideCopy(pool, program.name, view) : view,
+      isFloat16(view) ? this.wideCopy(pool, program.name, view, span(view)) : view,
     );
     const wideOutputs = outputs.map((view) =>
-      isFloat16(view) ? this.wideCopy(pool, program.name, view) : view,
+      isFloat16(view) ? this.wideCopy(pool, program.name, view, null) : view,
     );
-    // Outputs too: a program may update them in place.
     inputs.forEach((view, i) => {
-      if (isFloat16(view)) fill(view, wideInputs[i]);
+      if (isFloat16(view)) this.widenInto(view, wideInputs[i], span(view));
     });
+    // Outputs too: a program may update them in place.
     outputs.forEach((view, i) => {
-      if (isFloat16(view)) fill(view, wideOutputs[i]);
+      if (isFloat16(view)) this.widenInto(view, wideOutputs[i], isDense(view) ? span(view) : null);
     });
     const kernel = this.prepareWide(program, wideInputs, wideOutputs, params)();
     outputs.forEach((view, i) => {
       if (!isFloat16(view)) return;
-      const wide = wideOutputs[i].buffer.view('uint32') as Uint32Array;
+      const { buffer } = wideOutputs[i];
+      if (isDense(view)) {
+        this.simd.narrowFloat16(elements(view), buffer.block.pointer, halfPointer(view));
+        return;
+      }
+      const wide = buffer.view('uint32') as Uint32Array;
       narrow(wide, view.buffer.view('float16') as Uint16Array, view.shape, view.strides, view.offset);
     });
     return kernel;
   }
 
-  /** Room for a view's elements as float32. Repeated elements (stride 0) are held once. */
-  private wideCopy(pool: MemoryPool, op: string, view: CPUView): CPUView {
-    const strides = new Array<number>(view.shape.length).fill(0);
-    let count = 1;
-    for (let dim = view.shape.length - 1; dim >= 0; dim--) {
-      if (view.strides[dim] === 0) continue;
-      strides[dim] = count;
-      count *= view.shape[dim];
+  /** Widens a float16 view into the copy that `wideCopy` made room for. */
+  private widenInto(view: CPUView, wide: CPUView, length: number | null): void {
+    if (length === null) fill(view, wide);
+    else this.simd.widenFloat16(length, halfPointer(view), wide.buffer.block.pointer);
+  }
+
+  /**
+   * Room for a view's elements as float32: for all that lie between the first and the last one, in their places, where
+   * `length` says how many these are; else for those of the view, repeated ones (stride 0) held once.
+   */
+  private wideCopy(pool: MemoryPool, op: string, view: CPUView, length: number | null): CPUView {
+    let { strides } = view;
+    let count = length ?? 1;
+    if (length === null) {
+      const own = new Array<number>(view.shape.length).fill(0);
+      for (let dim = view.shape.length - 1; dim >= 0; dim--) {
+        if (view.strides[dim] === 0) continue;
+        own[dim] = count;
+        count *= view.shape[dim];
+      }
+      strides = own;
     }
     const block = this.temporaryBlock(pool, count * 4, op);
     const buffer = new CPUBuffer(this, count * 4, block, pool);
@@ -404,7 +422,12 @@ function simdView(view: CPUView): SimdView {
   };
 }
 
-/** Widens a float16 view into the copy that `wideCopy` made room for. */
+/** The address of a float16 view's first element. */
+function halfPointer(view: CPUView): number {
+  return view.buffer.block.pointer + view.offset * 2;
+}
+
+/** Widens a float16 view element by element. */
 function fill(view: CPUView, wide: CPUView): void {
   const shape = view.shape.map((size, dim) => (view.strides[dim] === 0 ? Math.min(size, 1) : size));
   const target = wide.buffer.view('float32') as Float32Array;

@@ -47,6 +47,42 @@ export function roundToFloat16(bits: number): number {
   return sign | (floor + (rest > half || (rest === half && (floor & 1) === 1) ? 1 : 0));
 }
 
+interface Layout {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** How many elements a view has. */
+export function elements(view: Layout): number {
+  return view.shape.reduce((count, size) => count * size, 1);
+}
+
+/** Whether elements lie side by side in row-major order. */
+export function isDense({ shape, strides }: Layout): boolean {
+  let step = 1;
+  for (let dim = shape.length - 1; dim >= 0; dim--) {
+    if (shape[dim] !== 1 && strides[dim] !== step) return false;
+    step *= shape[dim];
+  }
+  return true;
+}
+
+/**
+ * How many elements lie from the first of a view to its last; null where there are more than twice as many as the view
+ * has, or steps backwards.
+ */
+export function span({ shape, strides }: Layout): number | null {
+  let length = 1;
+  let own = 1;
+  for (let dim = 0; dim < shape.length; dim++) {
+    if (shape[dim] === 0) return 0;
+    if (strides[dim] < 0) return null;
+    length += (shape[dim] - 1) * strides[dim];
+    if (strides[dim] !== 0) own *= shape[dim];
+  }
+  return length > 2 * own ? null : length;
+}
+
 /** Widens the elements of a strided float16 view into contiguous float32. */
 export function widen(
   source: Uint16Array,
