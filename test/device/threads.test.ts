@@ -3,6 +3,7 @@ import { type CPUDevice, openCPU } from '../../src/device/cpu/device.js';
 import { SPLITS } from '../../src/device/cpu/threads-table.js';
 import { DeviceError } from '../../src/device/errors.js';
 import type { SimdModule } from '../../src/device/types.js';
+import { trainingLosses } from '../support/training-losses.js';
 import { difference, numbers, openThreads, runCase, threadCases } from '../support/threads-cases.js';
 
 const alone = openCPU({ threads: 1 });
@@ -16,6 +17,12 @@ describe('results do not depend on the number of threads', () => {
     for (const device of [two, four, two, four])
       expect(difference(await runCase(device, c), expected)).toBe(null);
   });
+});
+
+test('ten training steps give the same bits with every number of threads', async () => {
+  const losses = await trainingLosses(alone);
+  expect(losses[9]).toBeLessThan(losses[0]);
+  for (const device of [two, four]) expect(await trainingLosses(device)).toEqual(losses);
 });
 
 describe('the pool', () => {

@@ -50,8 +50,8 @@ export interface OpenPage {
   close(): Promise<void>;
 }
 
-/** Bundles a TypeScript file for browsers and opens it in a page. */
-export async function openPage(entry: URL): Promise<OpenPage> {
+/** Bundles a TypeScript file for browsers and opens it in a page; `isolated` ones may share memory among threads. */
+export async function openPage(entry: URL, { isolated = false } = {}): Promise<OpenPage> {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(entry)],
     bundle: true,
@@ -61,7 +61,7 @@ export async function openPage(entry: URL): Promise<OpenPage> {
     target: 'es2022',
     sourcemap: 'inline',
   });
-  const server = await serve(outputFiles[0].text);
+  const server = await serve(outputFiles[0].text, isolated);
   let browser: Browser | undefined;
   const close = async (): Promise<void> => {
     await browser?.close();
@@ -81,12 +81,16 @@ export async function openPage(entry: URL): Promise<OpenPage> {
   }
 }
 
-function serve(script: string): Promise<Server> {
+function serve(script: string, isolated: boolean): Promise<Server> {
   const html =
     '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>';
   const server = createServer(({ url }, response) => {
     const [type, body] = url === '/page.js' ? ['text/javascript', script] : ['text/html', html];
     response.setHeader('content-type', `${type}; charset=utf-8`);
+    if (isolated) {
+      response.setHeader('cross-origin-opener-policy', 'same-origin');
+      response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    }
     response.end(body);
   });
   return new Promise((resolve, reject) => {

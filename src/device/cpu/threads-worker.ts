@@ -52,7 +52,7 @@ export const CONTROL_BYTES = WORDS * 4 + MOST_CALLS * CALL * 8;
 export interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  readonly control: SharedArrayBuffer;
+  readonly control: ArrayBufferLike;
   /** 1, 2, …; the main thread is 0. */
   readonly thread: number;
   /** Milliseconds to watch for the next job before sleeping. */

@@ -57,11 +57,11 @@ export class Threads {
   /** Work, in ns, from which on calls are cut; tests set it to 0 to have all of them cut. */
   worth = WORTH;
   private readonly exports: readonly Call[];
-  private readonly control = new SharedArrayBuffer(at.CONTROL_BYTES);
-  private readonly words = new Int32Array(this.control, 0, at.WORDS);
-  private readonly job = new Float64Array(this.control, at.WORDS * 4, at.MOST_CALLS * at.CALL);
+  private readonly control: ArrayBufferLike;
+  private readonly words: Int32Array;
+  private readonly job: Float64Array;
   private readonly args: number[] = [];
-  private readonly mayWait = maySleep(this.words);
+  private readonly mayWait: boolean;
   private workers: PoolWorker[] | undefined;
   private url: string | undefined;
   private before = 0;
@@ -75,6 +75,11 @@ export class Threads {
   ) {
     this.count = count;
     this.exports = Object.values(exports) as Call[];
+    // Where there is one thread, there may be no SharedArrayBuffer.
+    this.control = count > 1 ? new SharedArrayBuffer(at.CONTROL_BYTES) : new ArrayBuffer(at.CONTROL_BYTES);
+    this.words = new Int32Array(this.control, 0, at.WORDS);
+    this.job = new Float64Array(this.control, at.WORDS * 4, at.MOST_CALLS * at.CALL);
+    this.mayWait = maySleep(this.words);
   }
 
   /** How many workers have started so far. */
