@@ -73,6 +73,18 @@ describe('npm run bench', { timeout: 240_000 }, () => {
     expect(cold[0].firstMs).toBeGreaterThan(0);
   });
 
+  // Dawn's null backend compiles and computes nothing: the commands run, their times mean nothing.
+  test('dispatch and tune on an adapter', async () => {
+    const text = await bench('dispatch', '--adapter', 'null', '--seconds', '0.01');
+    expect(text).toMatch(/\nimmediates +[\d.]+ +[\d.]+ +-?[\d.]+ +0\n/);
+    expect(text).toContain('A dispatch that does nothing');
+    const file = join(folder, 'table.json');
+    await bench('tune', '--adapter', 'null', '--seconds', '0.01', '--json', file);
+    const rules = results(file).table.software;
+    expect(rules.length).toBeGreaterThan(4);
+    for (const { variant } of rules) expect(variant).toMatch(/^(registers|tiles|rows|matrix)/);
+  });
+
   test('lab lists the laboratories', async () => {
     expect(await bench('lab')).toContain('Kernel laboratories: ');
   });
