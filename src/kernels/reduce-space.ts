@@ -44,7 +44,8 @@ export function planReduction(
   if (length <= 64 || outputs === 0) return { form: 'row', blocks: 1 };
   const cut = (wanted: number, shortest: number): number =>
     Math.max(Math.min(Math.ceil(wanted / outputs), Math.floor(length / shortest)), 1);
-  if (kind === 'software') return { form: 'row', blocks: cut(1024, 64) };
+  // A second dispatch costs as much as adding up some thousand elements.
+  if (kind === 'software') return { form: 'row', blocks: cut(1024, 1024) };
   const fastest = (shape: readonly number[], strides: readonly number[]): number =>
     Math.min(...strides.filter((s, d) => s > 0 && shape[d] > 1), Infinity);
   const columns = fastest(space.outShape, space.outStrides) < fastest(space.redShape, space.redStrides);
