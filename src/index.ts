@@ -17,6 +17,8 @@ export { type BackwardOptions, backward } from './autograd/engine.js';
 export * as autograd from './autograd/index.js';
 export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
 export type { Hook } from './autograd/node.js';
+export { type ProfileOptions, profile } from './autograd/profile.js';
+export type { HostSpan, ProfiledStep, ProfileReport, ProfileRow } from './autograd/profile-report.js';
 // Elementwise
 export {
   elu,
@@ -190,6 +192,7 @@ export {
   ShapeError,
 } from './device/errors.js';
 export { type DeviceSurvey, type OpenOptions, surveyDevices } from './device/open.js';
+export type { HostPart, Phase } from './device/tracing.js';
 export type {
   Device,
   DeviceBuffer,
@@ -201,6 +204,8 @@ export type {
   KernelCall,
   KernelTarget,
   MemoryStats,
+  ProfiledDispatch,
+  Profiling,
   Program,
   SimdBinary,
   SimdModule,
@@ -208,6 +213,7 @@ export type {
   SimdView,
   View,
   WgslType,
+  Work,
 } from './device/types.js';
 export type { AdapterDescription } from './device/webgpu/adapter.js';
 /** Whole models, one file each. */

@@ -1,5 +1,6 @@
 /** Capturing a step: its work is noted once and then repeated without making a tensor or walking a graph. */
 import { DataError, GradError } from '../device/errors.js';
+import { inPhase } from '../device/tracing.js';
 import type { Device, Recording } from '../device/types.js';
 import { copyProgram } from '../kernels/copy.js';
 import { type Capturing, capturing } from '../tensor/capturing.js';
@@ -97,7 +98,7 @@ export function capture<I extends readonly unknown[], O>(
       entries.delete(form);
       entries.set(form, known);
       stats.replays++;
-      return replay(known, tensors);
+      return inPhase('replay', () => replay(known, tensors));
     }
     if (known) releaseEntry(known);
     entries.delete(form);

@@ -1,6 +1,7 @@
 /** Walks the recorded graph backwards. */
 import { isFloat } from '../device/dtype.js';
 import { GradError, ShapeError } from '../device/errors.js';
+import { inPhase } from '../device/tracing.js';
 import { capturing } from '../tensor/capturing.js';
 import { constant } from '../tensor/factories.js';
 import { isMine, keep, scope } from '../tensor/lifetime.js';
@@ -144,7 +145,7 @@ function withMode<R>(createGraph: boolean, fn: () => R): R {
   mode.gradEnabled = createGraph;
   mode.inBackward = true;
   try {
-    return scope(fn);
+    return inPhase('backward', () => scope(fn));
   } finally {
     mode.gradEnabled = gradEnabled;
     mode.inBackward = inBackward;

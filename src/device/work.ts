@@ -54,6 +54,12 @@ export function programWork<P>(
   return { operations: work?.operations ?? elements(outputs), bytes };
 }
 
+/** The work of a program whose outputs are updated in place: read and written. */
+export function inPlaceWork(inputs: readonly View[], outputs: readonly View[]): Work {
+  const size = (views: readonly View[]) => views.reduce((n, v) => n + distinct(v) * ITEM_SIZE[v.dtype], 0);
+  return { operations: elements(outputs), bytes: size(inputs) + 2 * size(outputs) };
+}
+
 /**
  * The work of each dispatch of a program. What the program states as a whole is shared out by invocations; else bytes are
  * those of the views and of the intermediate results that a dispatch binds.

@@ -19,6 +19,7 @@ import {
   type WgslType,
   wgslType,
 } from '../device/types.js';
+import { inPlaceWork } from '../device/work.js';
 import { numel } from '../tensor/shape.js';
 import { load, type ParamSpec, store } from './pointwise.js';
 
@@ -163,6 +164,7 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
   const first = Math.min(t.states, 1);
   return {
     name: t.name,
+    work: inPlaceWork,
     host([clock, ...grads], outputs, params) {
       const at = (i: number): number => clock.data[clock.offset + i];
       if (at(CLOCK.active) === 0) return;

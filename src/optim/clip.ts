@@ -2,6 +2,7 @@
 import { contiguousCopy } from '../autograd/contiguous.js';
 import { executeInPlace } from '../autograd/op.js';
 import { DeviceError } from '../device/errors.js';
+import { inPhase } from '../device/tracing.js';
 import { clipNormProgram, clipValueProgram } from '../kernels/gradient-clip.js';
 import { fromHost } from '../tensor/factories.js';
 import { keep } from '../tensor/lifetime.js';
@@ -44,7 +45,7 @@ export function clipGradNorm_(parameters: Iterable<Tensor>, maxNorm: number): Te
   if (grads.length === 0) return fromHost([0], [], {}, 'clipGradNorm');
   const double = grads.every((g) => g.dtype === 'float64');
   const norm = Tensor.allocate(grads[0].device, double ? 'float64' : 'float32', [], 'clipGradNorm');
-  executeInPlace(clipNormProgram, [], [norm, ...grads], { maxNorm });
+  inPhase('optimizer', () => executeInPlace(clipNormProgram, [], [norm, ...grads], { maxNorm }));
   return norm;
 }
 
@@ -56,5 +57,6 @@ export function clipGradNorm_(parameters: Iterable<Tensor>, maxNorm: number): Te
  */
 export function clipGradValue_(parameters: Iterable<Tensor>, clipValue: number): void {
   const grads = gradients('clipGradValue_', parameters);
-  if (grads.length > 0) executeInPlace(clipValueProgram, [], grads, { limit: clipValue });
+  if (grads.length === 0) return;
+  inPhase('optimizer', () => executeInPlace(clipValueProgram, [], grads, { limit: clipValue }));
 }

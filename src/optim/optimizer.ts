@@ -3,6 +3,7 @@ import { contiguousCopy } from '../autograd/contiguous.js';
 import { executeInPlace } from '../autograd/op.js';
 import type { DType } from '../device/dtype.js';
 import { DataError, DeviceError, GradError, ShapeError } from '../device/errors.js';
+import { inPhase } from '../device/tracing.js';
 import type { Device } from '../device/types.js';
 import { copyProgram } from '../kernels/copy.js';
 import { fillProgram } from '../kernels/fill.js';
@@ -143,6 +144,10 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
    *   (see GradScaler)
    */
   step({ foundInf }: { readonly foundInf?: Tensor } = {}): void {
+    inPhase('optimizer', () => this.update(foundInf));
+  }
+
+  private update(foundInf: Tensor | undefined): void {
     for (const group of this.paramGroups) {
       const ready = group.params.filter((p) => p.grad !== null);
       if (ready.length === 0) continue;

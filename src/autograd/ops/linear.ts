@@ -70,6 +70,7 @@ const linearOp: Op<readonly Tensor[], LinearParams> = defineOp<readonly Tensor[]
   },
   simd: linearSimd,
   kernel: (call) => linearKernel(call, call.params.activation && textOf(call.params.activation)),
+  work: ([x], [y]) => ({ operations: 2 * x.shape[x.shape.length - 1] * numel(y.shape) }),
   saves: ({ activation }) => (activation ? [0, 1, slopeSource(activation)] : [0, 1]),
   backward({ gradOutputs: [g, gz], params, input, output, needs, inputShapes }) {
     const { activation, bias, residual } = params;
@@ -125,6 +126,7 @@ const linearWeightsOp: Op<[Tensor, Tensor], null> = defineOp<[Tensor, Tensor], n
     return true;
   },
   kernel: linearWeightsKernel,
+  work: ([dz, x]) => ({ operations: numel(dz.shape) * (2 * x.shape[1] + 1) }),
   saves: [0, 1],
   backward({ gradOutputs: [gW, gb], input, needs }) {
     const [dz, x] = [input(0), input(1)];

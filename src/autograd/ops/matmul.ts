@@ -39,6 +39,7 @@ const matmulOp: Op<[Tensor, Tensor], null> = defineOp<[Tensor, Tensor], null>({
   host: matmulHost,
   simd: matmulSimd,
   kernel: matmulKernel,
+  work: ([a], [y]) => ({ operations: 2 * a.shape[a.shape.length - 1] * numel(y.shape) }),
   saves: [0, 1],
   backward({ gradOutput, input, inputShapes: [aShape, bShape], needs }) {
     const a = aShape.length > 1 ? input(0) : reshaped(input(0), [1, aShape[0]]);

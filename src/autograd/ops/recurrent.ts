@@ -6,13 +6,13 @@
  */
 import { isFloat } from '../../device/dtype.js';
 import { DTypeError, ShapeError } from '../../device/errors.js';
-import type { Program } from '../../device/types.js';
+import type { Program, View, Work } from '../../device/types.js';
 import { gruBackward, gruForward } from '../../kernels/recurrent-gru.js';
 import { lstmBackward, lstmForward } from '../../kernels/recurrent-lstm.js';
 import { reluCell, tanhCell } from '../../kernels/recurrent-plain.js';
 import type { ScanParams } from '../../kernels/recurrent-scan.js';
 import { constant } from '../../tensor/factories.js';
-import { formatShape, type Shape, sameShape } from '../../tensor/shape.js';
+import { formatShape, numel, type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { grad } from '../engine.js';
 import { enableGrad, mode } from '../mode.js';
@@ -62,6 +62,11 @@ function sizes(shape: Shape, { batchFirst }: ScanParams): readonly [number, numb
   return batchFirst ? [shape[0], shape[1]] : [shape[1], shape[0]];
 }
 
+/** The products of all steps: h [B, H] times a weight [G·H, H] for gates [B, T, G·H]. */
+function scanWork(gates: View, h: View): Work {
+  return { operations: 2 * numel(gates.shape) * h.shape[1] };
+}
+
 function define(cell: Cell): Op<readonly Tensor[], ScanParams> {
   const { name, gates: G, acts, extra } = cell;
   const state = extra === 'c0';
@@ -78,6 +83,7 @@ function define(cell: Cell): Op<readonly Tensor[], ScanParams> {
       return [gates, h, ...(state ? [h] : []), ...(extra === 'bias' ? [gates] : [])];
     },
     ...cell.backward,
+    work: (_, [gates, h]) => scanWork(gates, h),
     // The layer's own backward is what can be differentiated: see `composedBackward`.
     differentiable: false,
   });
@@ -97,6 +103,7 @@ function define(cell: Cell): Op<readonly Tensor[], ScanParams> {
       ];
     },
     ...cell.forward,
+    work: ([gates, h0]) => scanWork(gates, h0),
     saves,
     backward(context) {
       if (mode.gradEnabled) return composedBackward(cell, context, inputs);

@@ -20,7 +20,11 @@ export class DispatchTimes {
   private readonly sets: QuerySet[] = [];
   private readonly timed: ProfiledDispatch[] = [];
 
-  constructor(private readonly gpu: GPUDevice) {
+  /** @param queries of a set */
+  constructor(
+    private readonly gpu: GPUDevice,
+    private readonly queries = QUERIES,
+  ) {
     this.oneByOne = !gpu.features.has('timestamp-query');
   }
 
@@ -33,8 +37,8 @@ export class DispatchTimes {
   pass(work: DispatchWork | null): GPUComputePassDescriptor | undefined {
     if (work === null) return undefined;
     let set = this.sets.at(-1);
-    if (!set || 2 * set.dispatches.length === QUERIES) {
-      const gpu = this.gpu.createQuerySet({ label: 'profile', type: 'timestamp', count: QUERIES });
+    if (!set || 2 * set.dispatches.length === this.queries) {
+      const gpu = this.gpu.createQuerySet({ label: 'profile', type: 'timestamp', count: this.queries });
       this.sets.push((set = { gpu, dispatches: [] }));
     }
     const at = 2 * set.dispatches.length;
