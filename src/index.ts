@@ -73,6 +73,8 @@ export {
 export { cumsum } from './autograd/ops/cumsum.js';
 // Networks
 export { dropout } from './autograd/ops/dropout.js';
+export { biasGelu } from './autograd/ops/bias-gelu.js';
+export { dropoutAdd } from './autograd/ops/dropout-add.js';
 export {
   type ArgOptions,
   amax,

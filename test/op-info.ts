@@ -5,6 +5,7 @@ import { arithmetic } from './op-info/arithmetic.js';
 import { attention } from './op-info/attention.js';
 import { compare } from './op-info/compare.js';
 import { creation } from './op-info/creation.js';
+import { fusedRows } from './op-info/fused-rows.js';
 import { index } from './op-info/index.js';
 import { join } from './op-info/join.js';
 import { linears } from './op-info/linear.js';
@@ -42,6 +43,7 @@ export const opInfo: readonly OpInfo[] = [
   ...power,
   ...select,
   ...rowOps,
+  ...fusedRows,
   ...topks,
   ...recurrents,
   ...quantized,

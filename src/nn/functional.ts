@@ -1,7 +1,9 @@
 /** Functions of neural networks without state: `import * as F`. */
 export { elu, gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../autograd/ops/activations.js';
 export { type AttentionOptions, scaledDotProductAttention } from '../autograd/ops/attention.js';
+export { biasGelu } from '../autograd/ops/bias-gelu.js';
 export { dropout } from '../autograd/ops/dropout.js';
+export { dropoutAdd } from '../autograd/ops/dropout-add.js';
 export { embedding, type EmbeddingOptions } from '../autograd/ops/index.js';
 export { pad } from '../autograd/ops/join.js';
 export { linearCrossEntropy } from '../autograd/ops/linear-cross-entropy.js';

@@ -6,7 +6,7 @@ import { defineOp, type Op } from '../op.js';
 import { checkDType } from './define.js';
 import { checkProbability } from './random.js';
 
-const dropoutOp: Op<[Tensor, Tensor], DropoutParams> = defineOp<[Tensor, Tensor], DropoutParams>({
+export const dropoutOp: Op<[Tensor, Tensor], DropoutParams> = defineOp<[Tensor, Tensor], DropoutParams>({
   name: 'dropout',
   infer([x]) {
     checkDType('dropout', x.dtype, 'float');
