@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { type CPUDevice, openCPU } from '../../src/device/cpu/device.js';
 import { SPLITS } from '../../src/device/cpu/threads-table.js';
+import { ACTIVE } from '../../src/device/cpu/threads-worker.js';
 import { DeviceError } from '../../src/device/errors.js';
 import type { SimdModule } from '../../src/device/types.js';
 import { trainingLosses } from '../support/training-losses.js';
@@ -127,6 +128,20 @@ describe('the pool', () => {
     const { workers } = device.threads as unknown as { workers: { terminate(): Promise<void> }[] };
     await Promise.all(workers.map((worker) => worker.terminate()));
     const [c] = threadCases('tanh');
+    expect(difference(await runCase(device, c), await runCase(alone, c))).toBe(null);
+    await device.close();
+  });
+
+  test('a worker that never finishes is an error, and the device goes on alone', async () => {
+    const device = await openThreads(3);
+    const { threads } = device;
+    threads.patience = 2;
+    // As if a worker had ended in the middle of a call.
+    const { words } = threads as unknown as { words: Int32Array };
+    Atomics.add(words, ACTIVE, 1);
+    const [c] = threadCases('tanh');
+    await expect(runCase(device, c)).rejects.toThrow(/a worker thread ended, or stood still/);
+    expect(threads.count).toBe(1);
     expect(difference(await runCase(device, c), await runCase(alone, c))).toBe(null);
     await device.close();
   });

@@ -9,11 +9,16 @@ import { DeviceError } from '../errors.js';
 import { nodeModule } from './thread-count.js';
 import * as at from './threads-worker.js';
 
-/** How long idle workers watch for the next job, in ms: longer than most pauses between the ops of a training step. */
-const SPIN = 0.06;
+/**
+ * How long idle workers watch for the next job, in ms: longer than most pauses between the ops of a training step, and
+ * some ten times what it costs to wake them.
+ */
+const SPIN = 0.2;
+/** Work, in ns, that is worth waking sleeping workers, by itself or along with what went by on one thread just before. */
+const WAKE = 100_000;
 /** How long the main thread watches the last calls before it sleeps, in ms. */
 const MAIN_SPIN = 0.1;
-/** After this many waits of WAIT ms during which no worker has left the job, the workers are taken for lost. */
+/** Waits of WAIT ms, during none of which a worker has left the job, after which the workers are taken for lost. */
 const PATIENCE = 300;
 const WAIT = 100;
 /** Work, in ns, that is worth a job. */
@@ -56,6 +61,8 @@ export class Threads {
   calls = 0;
   /** Work, in ns, from which on calls are cut; tests set it to 0 to have all of them cut. */
   worth = WORTH;
+  /** How many waits the workers are given to finish; tests make it short. */
+  patience = PATIENCE;
   private readonly exports: readonly Call[];
   private readonly control: ArrayBufferLike;
   private readonly words: Int32Array;
@@ -64,6 +71,7 @@ export class Threads {
   private readonly mayWait: boolean;
   private workers: PoolWorker[] | undefined;
   private url: string | undefined;
+  /** Work that was worth a job and was done on one thread since the last job. */
   private before = 0;
 
   /** `exports` are those of the module's instance on this thread, in the order of all instances. */
@@ -95,10 +103,15 @@ export class Threads {
   /** Whether `work` ns are worth a job. Starts the workers once enough such work has gone by. */
   isWorth(work: number): boolean {
     if (work < this.worth || this.count === 1) return false;
-    if (this.workers) return true;
     this.before += work;
-    if (this.before > this.worth * START_AFTER) this.start();
-    return false;
+    if (!this.workers) {
+      if (this.before > this.worth * START_AFTER) this.start();
+      return false;
+    }
+    const sleep = this.worth > 0 && Atomics.load(this.words, at.SLEEPING) === this.count - 1;
+    if (sleep && this.before < WAKE) return false;
+    this.before = 0;
+    return true;
   }
 
   /** Into how many calls `work` ns are best cut: three per thread, so that one that is interrupted holds up little. */
@@ -191,7 +204,7 @@ export class Threads {
     Atomics.store(words, at.MAIN_WAITS, 1);
     let last = Atomics.load(words, at.ACTIVE);
     for (let waits = 0; last !== 0; waits++) {
-      if (waits >= PATIENCE) this.lose();
+      if (waits >= this.patience) this.lose();
       if (this.mayWait) Atomics.wait(words, at.ACTIVE, last, WAIT);
       else {
         const end = performance.now() + WAIT;
