@@ -7,6 +7,7 @@
  * multiplied by one row of W after the other. Both read W once per call, and an element of y depends on its own row of x
  * and of W, and on whether there are four rows, only.
  */
+import { transpose4 } from './copy';
 import { multiplyAdd } from './fused';
 import { constant } from './math';
 import { addProduct, productScratchBytes, tile1, tile4 } from './tile';
@@ -15,6 +16,7 @@ import { sumLanes } from './vector';
 const INT8 = 0, NF4 = 1;
 /** Rows of W in a panel, as wide as a tile. */
 const WIDTH: i32 = 8;
+const PANEL_BYTES: usize = 32;
 /** From so many rows of x on, panels pay. */
 const PANEL_ROWS: i32 = 4;
 /** Rows and columns of a piece of W as floats (16 KiB) for products with W itself. */
@@ -32,7 +34,7 @@ function swizzle(plane: v128, index: v128): v128 {
 export function quantizedScratchBytes(k: i32): usize {
   const panel = <usize>((k + 4) * WIDTH) << 2;
   const piece = (<usize>((PIECE + 1) * PIECE) << 2) + productScratchBytes(PIECE);
-  return max(panel, piece) + 64;
+  return max(panel, piece) + 320;
 }
 
 /** Bytes of `count` codes. */
@@ -103,42 +105,73 @@ function decodeRow(
 /** Σ x · w of one row of x and of W. */
 // @ts-ignore
 @inline
-function dotCodes(scheme: i32, k: i32, x: usize, codes: usize, scales: usize, block: i32, planes: usize, part: usize): f32 {
+function dotCodes(scheme: i32, k: i32, x: usize, codes: usize, scales: usize, block: i32, planes: usize): f32 {
+  const plane0 = v128.load(planes), plane1 = v128.load(planes, 16);
+  const plane2 = v128.load(planes, 32), plane3 = v128.load(planes, 48);
   let total = f32x4.splat(0);
   for (let p = 0; p < k; p += block) {
-    let s0 = f32x4.splat(0), s1 = s0;
-    for (let q = 0; q < block; q += 16) {
-      decode16(scheme, codes, planes, constant(1), part);
-      s0 = multiplyAdd(v128.load(x), v128.load(part), s0);
-      s1 = multiplyAdd(v128.load(x, 16), v128.load(part, 16), s1);
-      s0 = multiplyAdd(v128.load(x, 32), v128.load(part, 32), s0);
-      s1 = multiplyAdd(v128.load(x, 48), v128.load(part, 48), s1);
-      x += 64;
-      codes += bytesOf(scheme, 16);
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (const end = x + (<usize>block << 2); x < end; x += 64) {
+      // As in decode16, without a way through memory.
+      if (scheme == INT8) {
+        const bytes = v128.load(codes);
+        const low = i16x8.extend_low_i8x16_s(bytes);
+        const high = i16x8.extend_high_i8x16_s(bytes);
+        s0 = multiplyAdd(v128.load(x), f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), s0);
+        s1 = multiplyAdd(v128.load(x, 16), f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), s1);
+        s2 = multiplyAdd(v128.load(x, 32), f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), s2);
+        s3 = multiplyAdd(v128.load(x, 48), f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), s3);
+        codes += 16;
+      } else {
+        const bytes = v128.load64_zero(codes);
+        const first = i8x16.shr_u(bytes, 4);
+        const second = v128.and(bytes, i8x16.splat(15));
+        const index = v128.shuffle<i8>(first, second, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const b0 = swizzle(plane0, index);
+        const b1 = swizzle(plane1, index);
+        const b2 = swizzle(plane2, index);
+        const b3 = swizzle(plane3, index);
+        const low01 = v128.shuffle<i8>(b0, b1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const high01 = v128.shuffle<i8>(b0, b1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        const low23 = v128.shuffle<i8>(b2, b3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const high23 = v128.shuffle<i8>(b2, b3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        s0 = multiplyAdd(v128.load(x), v128.shuffle<i16>(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11), s0);
+        s1 = multiplyAdd(v128.load(x, 16), v128.shuffle<i16>(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), s1);
+        s2 = multiplyAdd(v128.load(x, 32), v128.shuffle<i16>(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), s2);
+        s3 = multiplyAdd(v128.load(x, 48), v128.shuffle<i16>(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), s3);
+        codes += 8;
+      }
     }
     // The scale once per block.
-    total = multiplyAdd(f32x4.add(s0, s1), scaleOf(scheme, scales), total);
+    total = multiplyAdd(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)), scaleOf(scheme, scales), total);
     scales += 4;
   }
   return sumLanes(total);
 }
 
-/** The same for a panel of eight rows of W, transposed: panel[p][j]. Missing rows are left as they are. */
+/**
+ * Up to eight rows of W as a panel, transposed: panel[p][j], four rows at a time. Rows beyond the last repeat it.
+ */
 // @ts-ignore
 @inline
 function packPanel(
   scheme: i32, rows: i32, k: i32, codes: usize, rowBytes: usize, scales: usize, scaleBytes: usize, block: i32,
   planes: usize, part: usize, panel: usize,
 ): void {
-  for (let j = 0; j < rows; j++) {
-    let to = panel + (<usize>j << 2);
+  for (let j = 0; j < rows; j += 4) {
+    const to = panel + (<usize>j << 2);
     for (let p = 0; p < k; p += 16) {
-      decode16(scheme, codes + bytesOf(scheme, p), planes, scaleOf(scheme, scales + (<usize>(p / block) << 2)), part);
-      for (let i: usize = 0; i < 64; i += 4) store<f32>(to + i * WIDTH, load<f32>(part + i));
-      to += <usize>(16 * WIDTH * 4);
+      const at = bytesOf(scheme, p);
+      const scale = <usize>(p / block) << 2;
+      for (let r = 0; r < 4; r++) {
+        const row = <usize>min(j + r, rows - 1);
+        const factor = scaleOf(scheme, scales + row * scaleBytes + scale);
+        decode16(scheme, codes + row * rowBytes + at, planes, factor, part + (<usize>r << 6));
+      }
+      for (let i: usize = 0; i < 16; i += 4) {
+        transpose4(part + i * 4, 64, to + (<usize>p + i) * PANEL_BYTES, PANEL_BYTES);
+      }
     }
-    codes += rowBytes;
-    scales += scaleBytes;
   }
 }
 
@@ -150,7 +183,7 @@ function product(
 ): void {
   const planes = scratch;
   const part = planes + 64;
-  const tile = part + 64;
+  const tile = part + 256;
   const panel = tile + <usize>(4 * WIDTH * 4);
   const rowBytes = <usize>wRow << 2;
   const scaleBytes = <usize>sRow << 2;
@@ -160,7 +193,7 @@ function product(
   if (rows < PANEL_ROWS) {
     for (let j = 0; j < n; j++) {
       for (let i = 0; i < rows; i++) {
-        const sum = dotCodes(scheme, k, x + <usize>i * xStep, w, scales, block, planes, part);
+        const sum = dotCodes(scheme, k, x + <usize>i * xStep, w, scales, block, planes);
         store<f32>(y + <usize>i * yStep + (<usize>j << 2), sum);
       }
       w += rowBytes;
