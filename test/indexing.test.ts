@@ -108,6 +108,17 @@ function suite(open: () => Promise<Device>, checksAtOnce: boolean): void {
     expect(Array.from(await w.grad!.data())).toEqual([4, 4, 0, 0, 2, 2]);
   });
 
+  it('gives the padding row of a large table no gradient', async () => {
+    const w = rand([200, 4], { device }).requiresGrad_();
+    embedding(w, int(device, [7, 150, 7, 199, 7]), { paddingIdx: 7 })
+      .sum()
+      .backward();
+    const slope = Array.from(await w.grad!.data());
+    expect(slope.flatMap((g, i) => (g === 0 ? [] : [i]))).toEqual(
+      [150, 199].flatMap((r) => [0, 1, 2, 3].map((c) => 4 * r + c)),
+    );
+  });
+
   it('adds in the same order every time', async () => {
     const generator = new Generator(5);
     const index = randint(0, 7, [3000], { device, generator });
