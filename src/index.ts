@@ -32,7 +32,11 @@ export {
 } from './autograd/ops/activations.js';
 export { add, div, mul, neg, sub } from './autograd/ops/arithmetic.js';
 // Matrix products
-export { type AttentionOptions, scaledDotProductAttention } from './autograd/ops/attention.js';
+export {
+  type AttentionOptions,
+  attentionPacked,
+  scaledDotProductAttention,
+} from './autograd/ops/attention.js';
 // Views
 export {
   clone,

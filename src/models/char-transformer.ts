@@ -38,19 +38,11 @@ export class CausalSelfAttention extends Module {
 
   /** [B, T, C] → [B, T, C], to which `residual` is added. */
   forward(x: Tensor, residual?: Tensor): Tensor {
-    const [B, T, C] = x.shape;
-    const D = C / this.heads;
-    // [B, T, 3C] → [3, B, H, T, D]; the heads are views, no copy
-    const [q, k, v] = this.qkv
-      .forward(x)
-      .reshape([B, T, 3, this.heads, D])
-      .permute([2, 0, 3, 1, 4])
-      .unbind(0);
-    const y = F.scaledDotProductAttention(q, k, v, {
+    const y = F.attentionPacked(this.qkv.forward(x), this.heads, {
       isCausal: true,
       dropout: this.training ? this.dropout : 0,
     });
-    return this.proj.forward(y.permute([0, 2, 1, 3]).reshape([B, T, C]), { residual });
+    return this.proj.forward(y, { residual });
   }
 }
 

@@ -1,6 +1,10 @@
 /** Multi-head attention as a layer. */
 import { add, mul } from '../autograd/ops/arithmetic.js';
-import { scaledDotProductAttention } from '../autograd/ops/attention.js';
+import {
+  type AttentionOptions,
+  attentionPacked,
+  scaledDotProductAttention,
+} from '../autograd/ops/attention.js';
 import { reshape } from '../autograd/ops/broadcast.js';
 import { gt, logicalAnd, logicalNot, logicalOr } from '../autograd/ops/compare.js';
 import { arange } from '../autograd/ops/creation.js';
@@ -128,35 +132,55 @@ export class MultiheadAttention extends Module {
       return [squeeze(y, at), w && squeeze(w, 0)];
     }
     const [B, L, S] = this.check(query, key, value);
-    const [q, k, v] = this.project(query, key, value).map((t) => this.split(t));
-    const { needWeights = false, averageAttnWeights = true } = options;
+    const {
+      attnMask,
+      keyPaddingMask,
+      isCausal = false,
+      needWeights = false,
+      averageAttnWeights = true,
+    } = options;
     const p = this.training ? this.dropout : 0;
-    const onlyCausal = options.isCausal && !options.keyPaddingMask && options.attnMask?.dtype !== 'bool';
-    const blocked = onlyCausal && !needWeights ? null : this.blocked(options, B, L, S, query);
-    // Queries without any key get all of them, so that all numbers are finite, and lose the result afterwards.
-    const nothing = blocked && !onlyCausal ? all(blocked, { dim: -1, keepdim: true }) : null;
-    const added = this.added(options.attnMask, B, L, S);
-    let heads: Tensor;
-    let weights: Tensor | null = null;
-    if (!needWeights && !(added && blocked)) {
-      const mask = blocked && nothing ? logicalOr(logicalNot(blocked), nothing) : added;
-      heads = scaledDotProductAttention(q, k, v, { mask, isCausal: onlyCausal ?? false, dropout: p });
-      if (nothing) heads = maskedFill(heads, nothing, 0);
-    } else {
-      let scores = matmul(mul(q, 1 / Math.sqrt(this.embedDim / this.numHeads)), transpose(k, -1, -2));
-      if (added) scores = add(scores, added);
-      if (blocked) {
-        const hidden = nothing ? logicalAnd(blocked, logicalNot(nothing)) : blocked;
-        scores = maskedFill(scores, hidden, -Infinity);
-      }
-      weights = softmax(scores, -1);
-      if (nothing) weights = maskedFill(weights, nothing, 0);
-      weights = dropout(weights, p);
-      heads = matmul(weights, v);
+    const added = this.added(attnMask, B, L, S);
+    const padding = keyPaddingMask ? this.padding(keyPaddingMask, B, S) : null;
+    const forbidden = attnMask && !added ? this.perHead(attnMask, B, L, S) : null;
+    if (!needWeights && !(added && (padding || isCausal))) {
+      const fast = {
+        isCausal,
+        keyPadding: padding && logicalNot(padding),
+        mask: forbidden ? logicalNot(forbidden) : added,
+        dropout: p,
+        empty: 'zero' as const,
+      };
+      return [this.out_proj.forward(this.attend(query, key, value, fast)), null];
     }
+    const [q, k, v] = this.project(query, key, value).map((t) => this.split(t));
+    const blocked = this.blocked(isCausal, forbidden, padding, B, L, S, query);
+    // Queries without any key get all of them, so that all numbers are finite, and lose the result afterwards.
+    const nothing = blocked ? all(blocked, { dim: -1, keepdim: true }) : null;
+    let scores = matmul(mul(q, 1 / Math.sqrt(this.embedDim / this.numHeads)), transpose(k, -1, -2));
+    if (added) scores = add(scores, added);
+    if (blocked && nothing) {
+      scores = maskedFill(scores, logicalAnd(blocked, logicalNot(nothing)), -Infinity);
+    }
+    let weights = softmax(scores, -1);
+    if (nothing) weights = maskedFill(weights, nothing, 0);
+    weights = dropout(weights, p);
+    const heads = matmul(weights, v);
     const y = this.out_proj.forward(this.join(heads, query.shape));
-    if (!needWeights || !weights) return [y, null];
+    if (!needWeights) return [y, null];
     return [y, averageAttnWeights ? mean(weights, { dim: 1 }) : weights];
+  }
+
+  /** The heads' results in the query's shape, without the weights. */
+  private attend(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
+    const whole = this.in_proj_weight;
+    if (query === key && key === value && whole) {
+      const x = linear(query, whole, this.in_proj_bias);
+      if (this.batchFirst) return attentionPacked(x, this.numHeads, options);
+      return transpose(attentionPacked(transpose(x, 0, 1), this.numHeads, options), 0, 1);
+    }
+    const [q, k, v] = this.project(query, key, value).map((t) => this.split(t));
+    return this.join(scaledDotProductAttention(q, k, v, options), query.shape);
   }
 
   /** B, L and S. */
@@ -207,32 +231,37 @@ export class MultiheadAttention extends Module {
 
   /** Where attention is forbidden, bool, broadcasting to [B, heads, L, S]; null for nowhere. */
   private blocked(
-    { keyPaddingMask, attnMask, isCausal }: AttendOptions,
+    isCausal: boolean,
+    forbidden: Tensor | null,
+    padding: Tensor | null,
     B: number,
     L: number,
     S: number,
-    query: Tensor,
+    { device }: Tensor,
   ): Tensor | null {
     const masks: Tensor[] = [];
     if (isCausal) {
-      const range = (n: number) => arange(n, { dtype: 'int32', device: query.device });
+      const range = (n: number) => arange(n, { dtype: 'int32', device });
       masks.push(gt(range(S), reshape(range(L), [L, 1])));
     }
-    if (attnMask?.dtype === 'bool') masks.push(this.perHead(attnMask, B, L, S));
-    if (keyPaddingMask) {
-      if (keyPaddingMask.dtype !== 'bool') {
-        throw new DTypeError(
-          `MultiheadAttention: expected a bool keyPaddingMask, got ${keyPaddingMask.dtype}; convert with mask.to('bool')`,
-        );
-      }
-      if (!sameShape(keyPaddingMask.shape, [B, S])) {
-        throw new ShapeError(
-          `MultiheadAttention: expected a keyPaddingMask of shape [${B}, ${S}], got ${formatShape(keyPaddingMask.shape)}`,
-        );
-      }
-      masks.push(reshape(keyPaddingMask, [B, 1, 1, S]));
-    }
+    if (forbidden) masks.push(forbidden);
+    if (padding) masks.push(reshape(padding, [B, 1, 1, S]));
     return masks.length === 0 ? null : masks.reduce((a, b) => logicalOr(a, b));
+  }
+
+  /** The mask of padding, bool [B, S]. */
+  private padding(mask: Tensor, B: number, S: number): Tensor {
+    if (mask.dtype !== 'bool') {
+      throw new DTypeError(
+        `MultiheadAttention: expected a bool keyPaddingMask, got ${mask.dtype}; convert with mask.to('bool')`,
+      );
+    }
+    if (!sameShape(mask.shape, [B, S])) {
+      throw new ShapeError(
+        `MultiheadAttention: expected a keyPaddingMask of shape [${B}, ${S}], got ${formatShape(mask.shape)}`,
+      );
+    }
+    return mask;
   }
 
   /** The floating-point mask, if there is one. */

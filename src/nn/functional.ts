@@ -1,6 +1,10 @@
 /** Functions of neural networks without state: `import * as F`. */
 export { elu, gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../autograd/ops/activations.js';
-export { type AttentionOptions, scaledDotProductAttention } from '../autograd/ops/attention.js';
+export {
+  type AttentionOptions,
+  attentionPacked,
+  scaledDotProductAttention,
+} from '../autograd/ops/attention.js';
 export { biasGelu } from '../autograd/ops/bias-gelu.js';
 export { dropout } from '../autograd/ops/dropout.js';
 export { dropoutAdd } from '../autograd/ops/dropout-add.js';
