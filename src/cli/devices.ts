@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
-import { surveyDevices } from '../device/open.js';
+import { cpuDevice, surveyDevices } from '../device/open.js';
+import type { Device } from '../device/types.js';
+import { openWebGPU } from '../device/webgpu/device.js';
+import { type DeviceSpeed, measureDevice } from '../train/measure.js';
 
 /** `dawngrad devices`. */
 export function addDevicesCommand(program: Command): void {
@@ -7,11 +10,17 @@ export function addDevicesCommand(program: Command): void {
     .command('devices')
     .description('list devices and adapters, and say which one would be used and why')
     .option('--json', 'print everything as JSON')
+    .option('--measure', 'time a small and a larger training step on each device (half a minute)')
     .option('--all-limits', 'print every limit, not only those that bound compute kernels')
-    .action(async (options: { json?: boolean; allLimits?: boolean }) => {
+    .action(async (options: { json?: boolean; allLimits?: boolean; measure?: boolean }) => {
       const survey = await surveyDevices();
+      const measure = async (): Promise<Measured[]> => [
+        await measured(cpuDevice()),
+        ...(await sequence(survey.adapters, (a) => measuredAdapter(a.selector))),
+      ];
       if (options.json) {
-        console.log(JSON.stringify(survey, null, 2));
+        const speeds = options.measure ? { speeds: await measure() } : {};
+        console.log(JSON.stringify({ ...survey, ...speeds }, null, 2));
         return;
       }
       for (const a of survey.adapters) {
@@ -29,7 +38,45 @@ export function addDevicesCommand(program: Command): void {
       console.log('');
       console.log(`Would use: ${survey.chosen}`);
       console.log(`Because:   ${survey.reason}`);
+      if (options.measure) report(await measure());
     });
+}
+
+interface Measured extends DeviceSpeed {
+  readonly name: string;
+}
+
+async function measured(device: Device): Promise<Measured> {
+  return { name: device.info.name, ...(await measureDevice(device)) };
+}
+
+async function measuredAdapter(adapter: string): Promise<Measured> {
+  const device = await openWebGPU({ adapter });
+  try {
+    return await measured(device);
+  } finally {
+    await device.close();
+  }
+}
+
+/** One after the other: they would share the cores. */
+async function sequence<T, R>(items: readonly T[], fn: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await fn(item));
+  return results;
+}
+
+function report(speeds: readonly Measured[]): void {
+  const fastest = (key: 'small' | 'larger'): string =>
+    speeds.reduce((best, s) => (s[key] < best[key] ? s : best)).name;
+  const width = Math.max(...speeds.map((s) => s.name.length));
+  console.log('\nMilliseconds per training step    55,000 parameters   900,000 parameters');
+  for (const { name, small, larger } of speeds) {
+    console.log(
+      `  ${name.padEnd(width)}  ${small.toFixed(2).padStart(10)}  ${larger.toFixed(2).padStart(10)}`,
+    );
+  }
+  console.log(`Faster for small models: ${fastest('small')}; for larger ones: ${fastest('larger')}`);
 }
 
 const MAIN_LIMITS = [

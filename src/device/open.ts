@@ -108,8 +108,11 @@ export async function surveyDevices(options: OpenOptions = {}): Promise<DeviceSu
   const opened = await open({ ...options, onFallback: (reason) => (fallback = reason) });
   const chosen = opened.info.name;
   if (opened !== shared) await opened.close();
+  const software = adapters.length > 0 && adapters.every((a) => a.software);
   const reason = fallback
-    ? `no GPU: ${fallback}`
+    ? software
+      ? 'no GPU: the adapters here are software, which computes on the same cores as the CPU device, and slower'
+      : `no GPU: ${fallback}`
     : device === 'auto'
       ? 'the best GPU of this system'
       : `${device}${adapter ? `, adapter '${adapter}'` : ''} (${from})`;

@@ -7,4 +7,5 @@ export {
   type TokenBatch,
   toTensors,
 } from './batches.js';
+export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';

@@ -87,6 +87,18 @@ describe('dawngrad', () => {
     expect((await dawngrad(['train', '--help'])).out).toMatch(/--resume \[run\]/);
   });
 
+  it('times a training step on each device', async () => {
+    const { code, out } = await dawngrad(['devices', '--measure', '--json'], { DAWNGRAD_DEVICE: 'cpu' });
+    expect(code).toBe(0);
+    const { speeds, adapters } = JSON.parse(out) as Record<
+      string,
+      { name: string; small: number; larger: number }[]
+    >;
+    expect(speeds.map((s) => s.name)[0]).toBe('CPU (WebAssembly SIMD)');
+    expect(speeds).toHaveLength(1 + adapters.length);
+    for (const s of speeds) expect(s.small > 0 && s.larger > 0).toBe(true);
+  });
+
   it('lists devices and says which one it would use', async () => {
     const { code, out } = await dawngrad(['devices'], { DAWNGRAD_DEVICE: 'cpu' });
     expect(code).toBe(0);
