@@ -53,6 +53,8 @@ interface Strided {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
+  readonly buffer?: View['buffer'];
+  readonly dtype?: View['dtype'];
 }
 
 /** The queries, keys and values [B, T, H, D] in one [B, T, 3·H·D]. */
@@ -62,6 +64,8 @@ export function unpackHeads<V extends Strided>(qkv: V, heads: number): [V, V, V]
   const D = C / heads;
   const part = (i: number): V => ({
     ...qkv,
+    // Getters of tensors, which spreading leaves out.
+    ...(qkv.buffer && { buffer: qkv.buffer, dtype: qkv.dtype }),
     shape: [B, T, heads, D],
     strides: [qkv.strides[0], qkv.strides[1], D, 1],
     offset: qkv.offset + i * C,
