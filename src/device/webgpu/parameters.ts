@@ -68,7 +68,8 @@ export class Parameters {
   /** Sets the parameters of the next dispatch. */
   set(pass: GPUComputePassEncoder, { words, immediates }: Pipeline, start: number): void {
     if (words === 0) return;
-    if (immediates) pass.setImmediates(0, this.immediates.u32, start, words);
+    // Dawn in Node.js takes an ArrayBuffer with places in bytes in half the time that a typed array costs it.
+    if (immediates) pass.setImmediates(0, this.immediates.u32.buffer, 4 * start, 4 * words);
     else pass.setBindGroup(1, this.group(words), [start * 4]);
   }
 
