@@ -11,7 +11,7 @@ import {
 } from '../device/types.js';
 import { isContiguous, numel } from '../tensor/shape.js';
 import { collapse, forEachRow } from './collapse.js';
-import { load, offsetsCode, offsetsValues, store, WORKGROUP, workgroups } from './pointwise.js';
+import { load, offsetsCode, offsetsValues, overSpan, spans, spanWidth, store } from './pointwise.js';
 import { simdUnary } from './simd.js';
 
 const copySimd = simdUnary<null>('copy');
@@ -51,13 +51,14 @@ export const copyProgram: Program<null> = {
     return x.dtype === y.dtype && isContiguous(y.shape, y.strides) && copySimd(module, [x], [y], null);
   },
   simdIntegers: true,
-  kernel({ inputs: [x], outputs: [y] }: KernelCall<null>): Dispatch[] {
+  kernel({ inputs: [x], outputs: [y], target }: KernelCall<null>): Dispatch[] {
     const n = numel(y.shape);
     const space = collapse(y.shape, [x, y]);
     const from = wgslType(x.dtype);
     const to = wgslType(y.dtype);
     const rank = space.shape.length;
-    const key = `copy:${rank}:${from}:${to}:${y.dtype === 'bool'}`;
+    const width = spanWidth(target);
+    const key = `copy:${rank}:${from}:${to}:${y.dtype === 'bool'}:${width}`;
     let kernel = cache.get(key);
     if (!kernel) {
       const { params, code } = offsetsCode(rank, ['x', 'y']);
@@ -69,9 +70,9 @@ export const copyProgram: Program<null> = {
           { name: 'y', type: to, access: 'read_write' },
         ],
         params: [{ name: 'n', type: 'u32' }, ...params],
-        workgroupSize: WORKGROUP,
+        workgroupSize: width,
         enables: from === 'f16' || to === 'f16' ? ['f16'] : undefined,
-        body: `if (index >= p.n) { return; }\n${code}\ny[at_y] = ${value};`,
+        body: overSpan(width, `${code}\ny[at_y] = ${value};`),
       };
       cache.set(key, kernel);
     }
@@ -80,7 +81,7 @@ export const copyProgram: Program<null> = {
         kernel,
         buffers: [x.buffer, y.buffer],
         params: [n, ...offsetsValues(space, [x.offset, y.offset])],
-        workgroups: workgroups(n),
+        workgroups: spans(n),
       },
     ];
   },

@@ -4,6 +4,7 @@ import {
   type HostArray,
   type Kernel,
   type KernelCall,
+  type KernelTarget,
   type WgslType,
   wgslType,
 } from '../device/types.js';
@@ -15,6 +16,28 @@ export const WORKGROUP = 64;
 /** Workgroups that cover `n` invocations. */
 export function workgroups(n: number, size = WORKGROUP): number {
   return Math.ceil(n / size);
+}
+
+/** Elements that a workgroup of an elementwise kernel takes, each invocation several of them, a workgroup's width apart. */
+const SPAN = 1024;
+
+/** Invocations of such a workgroup: on a software adapter they share a core, and what costs is the workgroup. */
+export function spanWidth(target: KernelTarget): number {
+  return target.kind === 'software' ? 64 : 256;
+}
+
+/** Workgroups that cover `n` elements so. */
+export function spans(n: number): number {
+  return Math.ceil(n / SPAN);
+}
+
+/** WGSL that runs `code`, which reads `index`, for the elements of a workgroup below `p.n`. */
+export function overSpan(width: number, code: string): string {
+  return `let span_end = min((group + 1u) * ${SPAN}u, p.n);
+for (var element = group * ${SPAN}u + local; element < span_end; element += ${width}u) {
+let index = element;
+${code}
+}`;
 }
 
 export type ParamSpec = { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' };
@@ -73,16 +96,17 @@ export function offsetsValues(space: Collapsed, offsets: readonly number[]): num
  */
 export function pointwise<P>(template: PointwiseTemplate<P>): (call: KernelCall<P>) => Dispatch[] {
   const cache = new Map<string, Kernel>();
-  return ({ inputs, outputs, params }) => {
+  return ({ inputs, outputs, params, target }) => {
     const y = outputs[0];
     const n = numel(y.shape);
     const space = collapse(y.shape, inputs);
     const types = inputs.map((v) => wgslType(v.dtype));
     const out = wgslType(y.dtype);
     const rank = space.shape.length;
-    const key = `${template.name}:${rank}:${types}:${out}`;
+    const width = spanWidth(target);
+    const key = `${template.name}:${rank}:${types}:${out}:${width}`;
     let kernel = cache.get(key);
-    if (!kernel) cache.set(key, (kernel = build(template, key, rank, types, out)));
+    if (!kernel) cache.set(key, (kernel = build(template, key, rank, types, out, width)));
     const values = [
       n,
       ...offsetsValues(
@@ -96,7 +120,7 @@ export function pointwise<P>(template: PointwiseTemplate<P>): (call: KernelCall<
         kernel,
         buffers: [...inputs.map((v) => v.buffer), y.buffer],
         params: values,
-        workgroups: workgroups(n),
+        workgroups: spans(n),
       },
     ];
   };
@@ -108,6 +132,7 @@ function build<P>(
   rank: number,
   types: readonly WgslType[],
   out: WgslType,
+  width: number,
 ): Kernel {
   const names = NAMES.slice(0, types.length);
   const { params, code } = offsetsCode(rank, names);
@@ -120,10 +145,10 @@ function build<P>(
       { name: 'y', type: out, access: 'read_write' },
     ],
     params: [{ name: 'n', type: 'u32' }, ...params, ...(t.params ?? [])],
-    workgroupSize: WORKGROUP,
+    workgroupSize: width,
     declarations: t.declarations,
     enables: [...types, out].includes('f16') ? ['f16'] : undefined,
-    body: `if (index >= p.n) { return; }\n${code}\n${loads.join('\n')}\ny[index] = ${store(out, expr)};`,
+    body: overSpan(width, `${code}\n${loads.join('\n')}\ny[index] = ${store(out, expr)};`),
   };
 }
 

@@ -4,7 +4,15 @@ import { DeviceError, DTypeError, GradError, ShapeError } from '../../device/err
 import { type Dispatch, type HostArray, type Kernel, type Program, wgslType } from '../../device/types.js';
 import { collapse, forEachRow } from '../../kernels/collapse.js';
 import { copyProgram } from '../../kernels/copy.js';
-import { load, offsetsCode, offsetsValues, store, WORKGROUP, workgroups } from '../../kernels/pointwise.js';
+import {
+  load,
+  offsetsCode,
+  offsetsValues,
+  overSpan,
+  spans,
+  spanWidth,
+  store,
+} from '../../kernels/pointwise.js';
 import { broadcastShapes, formatShape, numel, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { contiguousCopy } from '../contiguous.js';
@@ -37,11 +45,12 @@ function updateProgram(name: string, operator: Operator): Program<null> {
         else for (let i = 0; i < n; i++) a[yo + i * ys] *= b[xo + i * xs];
       });
     },
-    kernel({ inputs: [x], outputs: [y] }): Dispatch[] {
+    kernel({ inputs: [x], outputs: [y], target }): Dispatch[] {
       const space = collapse(y.shape, [x, y]);
       const rank = space.shape.length;
       const type = wgslType(y.dtype);
-      const key = `${name}:${rank}:${type}`;
+      const width = spanWidth(target);
+      const key = `${name}:${rank}:${type}:${width}`;
       let kernel = kernels.get(key);
       if (!kernel) {
         const { params, code } = offsetsCode(rank, ['x', 'y']);
@@ -53,9 +62,9 @@ function updateProgram(name: string, operator: Operator): Program<null> {
             { name: 'y', type, access: 'read_write' },
           ],
           params: [{ name: 'n', type: 'u32' }, ...params],
-          workgroupSize: WORKGROUP,
+          workgroupSize: width,
           enables: type === 'f16' ? ['f16'] : undefined,
-          body: `if (index >= p.n) { return; }\n${code}\ny[at_y] = ${store(type, value)};`,
+          body: overSpan(width, `${code}\ny[at_y] = ${store(type, value)};`),
         };
         kernels.set(key, kernel);
       }
@@ -65,7 +74,7 @@ function updateProgram(name: string, operator: Operator): Program<null> {
           kernel,
           buffers: [x.buffer, y.buffer],
           params: [n, ...offsetsValues(space, [x.offset, y.offset])],
-          workgroups: workgroups(n),
+          workgroups: spans(n),
         },
       ];
     },
