@@ -88,7 +88,9 @@ export function normRowsBackwardKernel(call: KernelCall<NormBackwardParams>): Di
   const { rows, n } = normRows(ins.x.shape, params.dims);
   if (n === 0) return [];
   const vectors = n % 4 === 0 && Object.values(ins).every((v) => v === ins.stats || v.offset % 4 === 0);
-  const form = chooseForm({ outer: rows, n, inner: 1 }, target, vectors);
+  const chosen = chooseForm({ outer: rows, n, inner: 1 }, target, vectors);
+  // Small workgroups, where each is a core's: columns are few, and their workgroups long.
+  const form = target.kind === 'software' ? { ...chosen, size: Math.min(chosen.size, 16) } : chosen;
   const turns = n / form.lanes;
   const affine = Boolean(outs.dweight || outs.dbias);
   const blocks = affine ? blocksOf(rows, turns, target) : 0;
