@@ -423,6 +423,8 @@ export interface SimdModule {
     rows: number, columns: number, stride: number, x: number, rstd: number, g: number, dWeight: number, dBias: number,
   ): void;
 
+  /** y = value, as a 32-bit word. */
+  fillWords(count: number, y: number, value: number): void;
   /** y = x for any strides of both, words of any type. */
   copyStrided(
     rows: number, columns: number,

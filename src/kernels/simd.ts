@@ -184,6 +184,15 @@ export function simdCopyInto(module: SimdModule, x: SimdView, y: Omit<SimdView, 
   });
 }
 
+/** The bits of a value as a word of a dtype of four bytes. */
+export function wordOf(dtype: SimdView['dtype'], value: number): number {
+  if (dtype !== 'float32') return value | 0;
+  FLOAT[0] = value;
+  return WORD[0];
+}
+const FLOAT = new Float32Array(1);
+const WORD = new Int32Array(FLOAT.buffer);
+
 /** Calls `visit` for the last two dims at every position of the others, with offsets and strides of each view. */
 export function forEachMatrix(
   { shape, strides }: Collapsed,

@@ -242,6 +242,13 @@ describe('rows by index', () => {
     }
   });
 
+  test('fills with a word', async () => {
+    for (const count of [1, 3, 4, 18]) {
+      const [y] = await call((m, [at]) => m.fillWords(count, at, -7), new Float32Array(count));
+      expect([...new Int32Array(y.buffer)]).toEqual(new Array(count).fill(-7));
+    }
+  });
+
   test('copies between any strides', async () => {
     const side = fc.integer({ min: 1, max: 40 });
     await fc.assert(

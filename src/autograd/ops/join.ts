@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from '../../device/errors.js';
 import type { Dispatch, HostArray, KernelCall, SimdModule, SimdView, View } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
 import { fillDispatch } from '../../kernels/fill.js';
-import { simdCopyInto } from '../../kernels/simd.js';
+import { simdCopyInto, wordOf } from '../../kernels/simd.js';
 import { formatShape, normalizeDim, normalizeDims, numel, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op } from '../op.js';
@@ -152,6 +152,12 @@ const padOp = defineOp<[Tensor], PadParams>({
     y.data.fill(value, 0, numel(y.shape));
     copyHost(x, y, windowOf(y, before, x.shape));
   },
+  simd(module, [x], [y], { before, value }) {
+    module.fillWords(numel(y.shape), y.pointer, wordOf(y.dtype, value));
+    copySimd(module, x, y, before);
+    return true;
+  },
+  simdIntegers: true,
   kernel(call) {
     const { inputs, outputs, params } = call;
     const [x] = inputs;

@@ -1,7 +1,8 @@
 /** Other ways to look at the same memory: permute, slice, and what is built of them. */
 import { ShapeError } from '../../device/errors.js';
-import { type Dispatch, type HostArray, type Kernel, type View, wgslType } from '../../device/types.js';
+import { type Dispatch, type Kernel, type View, wgslType } from '../../device/types.js';
 import { copyProgram } from '../../kernels/copy.js';
+import { simdCopyInto } from '../../kernels/simd.js';
 import { formatShape, normalizeDim, numel, resolveShape, type Shape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, defineView, type Op } from '../op.js';
@@ -74,6 +75,13 @@ const sliceBackwardOp: Op<[Tensor], SliceParams & { shape: Shape }> = defineOp<
     y.data.fill(0, 0, numel(y.shape));
     copyProgram.host([g], [{ data: y.data, dtype: y.dtype, ...windowOf(y, params) }], null);
   },
+  simd(module, [g], [y], params) {
+    module.fillWords(numel(y.shape), y.pointer, 0);
+    const { offset, ...place } = windowOf({ ...y, offset: 0 }, params);
+    simdCopyInto(module, g, { ...place, pointer: y.pointer + offset * 4 });
+    return true;
+  },
+  simdIntegers: true,
   kernel(call) {
     const [y] = call.outputs;
     const type = wgslType(y.dtype);
@@ -106,7 +114,10 @@ const sliceBackwardOp: Op<[Tensor], SliceParams & { shape: Shape }> = defineOp<
 });
 
 /** The layout of the slice within a full-size view. */
-function windowOf(y: View | HostArray, p: SliceParams): Pick<View, 'shape' | 'strides' | 'offset'> {
+function windowOf(
+  y: Pick<View, 'shape' | 'strides' | 'offset'>,
+  p: SliceParams,
+): Pick<View, 'shape' | 'strides' | 'offset'> {
   return {
     shape: y.shape.map((s, d) => (d === p.dim ? p.length : s)),
     strides: y.strides.map((s, d) => (d === p.dim ? s * p.step : s)),

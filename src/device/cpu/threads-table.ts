@@ -341,6 +341,7 @@ export const SPLITS: Readonly<Record<string, Split>> = {
     align: [16],
   },
 
+  fillWords: { args: 'count y value', ns: 0.2, of: 'count', over: { count: { y: 1 } }, align: [16] },
   copyStrided: {
     args: 'rows columns x xRow xCol y yRow yCol',
     ns: 0.4,

@@ -16,6 +16,19 @@ function copyRow(to: usize, from: usize, bytes: usize): void {
   for (let j = vectors; j < bytes; j += 4) store<u32>(to + j, load<u32>(from + j));
 }
 
+/** y = value, a word. */
+export function fillWords(count: i32, y: usize, value: u32): void {
+  const values = i32x4.splat(value);
+  for (; count >= 4; count -= 4) {
+    v128.store(y, values);
+    y += 16;
+  }
+  for (; count > 0; count--) {
+    store<u32>(y, value);
+    y += 4;
+  }
+}
+
 /** y[i, j] = x[i, j] for any strides of both; words of any type. */
 export function copyStrided(
   rows: i32, columns: i32, x: usize, xRow: i32, xCol: i32, y: usize, yRow: i32, yCol: i32,

@@ -28,7 +28,7 @@ export {
   clampBackward, leakyReluBackward, eluBackward, softplusBackward,
 } from './elementwise';
 export { widenFloat16, narrowFloat16 } from './float16';
-export { copyStrided, selectRows, addRows, cumsum } from './gather';
+export { fillWords, copyStrided, selectRows, addRows, cumsum } from './gather';
 export {
   matmulInt8, matmulNF4, matmulTransposedInt8, matmulTransposedNF4, quantizedScratchBytes,
 } from './quantized';
