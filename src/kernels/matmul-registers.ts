@@ -54,7 +54,13 @@ export function registersText(form: TextForm, { height, across, down }: Register
       }),
   }[form.a];
   const aAt = (r: number, i: number): string =>
-    form.a === 'side' ? `av${i}_${r >> 2}.${LANES[r & 3]}` : steps === 1 ? `av${r}` : `av${r}.${LANES[i]}`;
+    form.a === 'side'
+      ? height < 4
+        ? `av${i}_0[row % 4u]`
+        : `av${i}_${r >> 2}.${LANES[r & 3]}`
+      : steps === 1
+        ? `av${r}`
+        : `av${r}.${LANES[i]}`;
 
   const bStart =
     form.b === 'side'

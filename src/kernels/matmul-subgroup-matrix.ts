@@ -61,10 +61,12 @@ export function matrixText(form: TextForm, shape: MatrixShape, subgroupSize: num
     declarations: `
 var<workgroup> a_tile: array<${type}, ${MATRIX_TILE * DEPTH}>;
 var<workgroup> b_tile: array<${type}, ${MATRIX_TILE * DEPTH}>;
-var<workgroup> c_tile: array<f32, ${block * MATRIX_TILE}>;`,
+var<workgroup> c_tile: array<f32, ${Math.max(SIDE * M * MATRIX_TILE, 4 * size)}>;`,
     body: `
 ${form.sums ? sumsText(form, size, { get: vectorOf, put: putVector }) : ''}
 ${prologue(form, MATRIX_TILE, MATRIX_TILE)}
+// The units want addresses that are the same for a subgroup, and the compiler cannot see that these are.
+@diagnostic(off, chromium.subgroup_matrix_uniformity) {
 let subgroup = local / subgroup_size;
 let block_row = subgroup / ${SIDE}u * ${block}u;
 let block_col = subgroup % ${SIDE}u * ${block}u;
@@ -81,19 +83,21 @@ for (var k0 = k_from; k0 < k_to; k0 += ${DEPTH}u) {
   }
   workgroupBarrier();
 }
-// Half of the tile at a time: the rows of two subgroups.
-for (var half = 0u; half < ${SIDE}u; half++) {
-  if (subgroup / ${SIDE}u == half) {
-    ${all((i, j) => `subgroupMatrixStore(&c_tile, ${i * M * MATRIX_TILE}u + block_col + ${j * N}u, c${i}_${j}, false, ${MATRIX_TILE}u);`)}
-  }
-  workgroupBarrier();
-  for (var item = local; item < ${(block * MATRIX_TILE) / 4}u; item += ${size}u) {
-    let row = row_group * ${MATRIX_TILE}u + half * ${block}u + item / ${MATRIX_TILE / 4}u;
-    let col = col_group * ${MATRIX_TILE}u + item % ${MATRIX_TILE / 4}u * 4u;
-    let value = vec4f(c_tile[item * 4u], c_tile[item * 4u + 1u], c_tile[item * 4u + 2u], c_tile[item * 4u + 3u]);
-    if (row < p.m && col < p.n) { ${storeVector(form, 'row', 'col', 'value')} }
-  }
-  workgroupBarrier();
+${each(
+  down,
+  (i) => `
+// A row of matrices of every subgroup at a time.
+${each(across, (j) => `subgroupMatrixStore(&c_tile, (subgroup / ${SIDE}u) * ${M * MATRIX_TILE}u + block_col + ${j * N}u, c${i}_${j}, false, ${MATRIX_TILE}u);`)}
+workgroupBarrier();
+for (var item = local; item < ${(SIDE * M * MATRIX_TILE) / 4}u; item += ${size}u) {
+  let line = item / ${MATRIX_TILE / 4}u;
+  let row = row_group * ${MATRIX_TILE}u + line / ${M}u * ${block}u + ${i * M}u + line % ${M}u;
+  let col = col_group * ${MATRIX_TILE}u + item % ${MATRIX_TILE / 4}u * 4u;
+  let value = ${vectorOf('item')};
+  if (row < p.m && col < p.n) { ${storeVector(form, 'row', 'col', 'value')} }
+}
+workgroupBarrier();`,
+)}
 }`,
   };
 }

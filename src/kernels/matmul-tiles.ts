@@ -28,12 +28,18 @@ export interface TileShape {
 /** Steps of k staged at a time. */
 export const DEPTH = 16;
 
+/**
+ * Vectors of every fourth step of k change places, within groups of 8: those that neighbouring invocations write at once
+ * then lie in different banks.
+ */
+const SPREAD = '((step >> 2u) & 3u) << 1u';
+
 export function tilesText(form: TextForm, { rowVectors, colVectors, side }: TileShape): VariantText {
   const size = side * side;
   const rows = rowVectors * 4 * side;
   const columns = colVectors * 4 * side;
-  // Vectors per step of k, one more than needed: rows of the tile begin in different banks.
-  const [aPitch, bPitch] = [rows / 4 + 1, columns / 4 + 1];
+  // Vectors per step of k.
+  const [aPitch, bPitch] = [rows / 4, columns / 4];
   // Operands come in blocks of 4 steps × 4 elements, one block per invocation and turn.
   const aBlocks = (rows / 4) * (DEPTH / 4);
   const blocks = aBlocks + (columns / 4) * (DEPTH / 4);
@@ -55,11 +61,13 @@ export function tilesText(form: TextForm, { rowVectors, colVectors, side }: Tile
   let item = ${place(turn)};
   if (item < ${aBlocks}u) {
     ${blockPlace(form.a, 'item', rows / 4)}
-    ${each(4, (i) => `a_tile[(step + ${i}u) * ${aPitch}u + lane] = n${turn}_${i};`)}
+    let spread = ${SPREAD};
+    ${each(4, (i) => `a_tile[(step + ${i}u) * ${aPitch}u + (lane ^ spread)] = n${turn}_${i};`)}
   } else if (item < ${blocks}u) {
     let other = item - ${aBlocks}u;
     ${blockPlace(form.b, 'other', columns / 4)}
-    ${each(4, (i) => `b_tile[(step + ${i}u) * ${bPitch}u + lane] = n${turn}_${i};`)}
+    let spread = ${SPREAD};
+    ${each(4, (i) => `b_tile[(step + ${i}u) * ${bPitch}u + (lane ^ spread)] = n${turn}_${i};`)}
   }
 }`;
   const rowsOf = rowVectors * 4;
@@ -83,8 +91,9 @@ while (k0 < k_to) {
   k0 += ${DEPTH}u;
   ${each(turns, fetch)}
   for (var step = 0u; step < ${DEPTH}u; step++) {
-    ${each(rowVectors, (v) => `let av${v} = a_tile[step * ${aPitch}u + tile_row + ${v * side}u];`)}
-    ${each(colVectors, (v) => `let bv${v} = b_tile[step * ${bPitch}u + tile_col + ${v * side}u];`)}
+    let spread = ${SPREAD};
+    ${each(rowVectors, (v) => `let av${v} = a_tile[step * ${aPitch}u + ((tile_row + ${v * side}u) ^ spread)];`)}
+    ${each(colVectors, (v) => `let bv${v} = b_tile[step * ${bPitch}u + ((tile_col + ${v * side}u) ^ spread)];`)}
     ${each(rowsOf, (r) => each(colVectors, (v) => `c${r}_${v} += av${r >> 2}.${LANES[r & 3]} * bv${v};`))}
   }
   workgroupBarrier();
