@@ -1,8 +1,9 @@
 /** The GRU cell; see recurrent-scan.ts for symbols and layouts. */
 import type { HostArray } from '../device/types.js';
 import { hostBackward, hostForward, tanh } from './recurrent-host.js';
-import { type ScanHalf, type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
+import { type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
 import { gruBackwardSimd, gruSimd } from './recurrent-simd.js';
+import type { ScanHalf } from './recurrent-text.js';
 import { sigmoid } from './special.js';
 import { SIGMOID, TANH } from './wgsl-math.js';
 
@@ -14,18 +15,17 @@ const forward: ScanHalf = {
   inputs: ['xp', 'h0', 'weight', 'bias'],
   strided: ['h0', 'bias'],
   outputs: ['out', 'acts'],
-  edge: '',
   snippets: [SIGMOID, TANH],
-  step: `let v = p.bias_offset + j * p.bias_col;
+  step: (at) => `let v = p.bias_offset + j * p.bias_col;
       let r = sigmoid_f(sum.x + bias[v] + xp[x]);
       let z = sigmoid_f(sum.y + bias[v + p.size * p.bias_col] + xp[x + p.size]);
       let q = sum.z + bias[v + 2u * p.size * p.bias_col];
       let n = tanh_f(xp[x + 2u * p.size] + r * q);
-      let h = (1.0 - z) * n + z * acts[act + 4u * p.size];
-      acts[act] = r;
-      acts[act + p.size] = z;
-      acts[act + 2u * p.size] = n;
-      acts[act + 3u * p.size] = q;`,
+      let h = (1.0 - z) * n + z * ${at('acts', 'act + 4u * p.size')};
+      ${at('acts', 'act')} = r;
+      ${at('acts', 'act + p.size')} = z;
+      ${at('acts', 'act + 2u * p.size')} = n;
+      ${at('acts', 'act + 3u * p.size')} = q;`,
 };
 
 const backward: ScanHalf = {
@@ -33,26 +33,22 @@ const backward: ScanHalf = {
   inputs: ['gh', 'acts', 'weight'],
   strided: [],
   outputs: ['dp', 'dh', 'dx'],
-  // What bypasses the recurrent product is left in dh.
-  edge: 'dh[unit] += sum;',
+  carry: true,
   gradient: 'dp',
   snippets: [],
-  step: `let r = acts[act];
-        let z = acts[act + p.size];
-        let n = acts[act + 2u * p.size];
-        var carry = 0.0;
-        if (!is_last) { carry = dh[unit]; }
-        let all = d + carry;
-        let dn = all * (1.0 - z) * (1.0 - n * n);
-        let dz = all * (acts[act + 4u * p.size] - n) * z * (1.0 - z);
-        let dr = dn * acts[act + 3u * p.size] * r * (1.0 - r);
+  step: (at) => `let r = ${at('acts', 'act')};
+        let z = ${at('acts', 'act + p.size')};
+        let n = ${at('acts', 'act + 2u * p.size')};
+        let dn = d * (1.0 - z) * (1.0 - n * n);
+        let dz = d * (${at('acts', 'act + 4u * p.size')} - n) * z * (1.0 - z);
+        let dr = dn * ${at('acts', 'act + 3u * p.size')} * r * (1.0 - r);
         dx[x] = dr;
         dx[x + p.size] = dz;
         dx[x + 2u * p.size] = dn;
-        dp[x] = dr;
-        dp[x + p.size] = dz;
-        dp[x + 2u * p.size] = dn * r;
-        dh[unit] = all * z;`,
+        ${at('dp', 'x')} = dr;
+        ${at('dp', 'x + p.size')} = dz;
+        ${at('dp', 'x + 2u * p.size')} = dn * r;
+        dh[unit] = d * z;`,
 };
 
 /**

@@ -1,6 +1,7 @@
 /** Recurrent layers on the host: the steps of whole sequences around a cell; see recurrent-scan.ts for symbols and layouts. */
 import type { HostArray } from '../device/types.js';
-import { type ScanCell, scanOf, type ScanParams } from './recurrent-scan.js';
+import { scanOf, type ScanParams } from './recurrent-scan.js';
+import type { ScanCell } from './recurrent-text.js';
 
 export type Data = HostArray['data'];
 

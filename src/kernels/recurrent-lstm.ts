@@ -1,8 +1,9 @@
 /** The LSTM cell; see recurrent-scan.ts for symbols and layouts. */
 import type { HostArray } from '../device/types.js';
 import { hostBackward, hostForward, stateAt, tanh } from './recurrent-host.js';
-import { type ScanHalf, type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
+import { type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
 import { lstmBackwardSimd, lstmSimd } from './recurrent-simd.js';
+import type { ScanHalf } from './recurrent-text.js';
 import { sigmoid } from './special.js';
 import { SIGMOID, TANH } from './wgsl-math.js';
 
@@ -16,18 +17,18 @@ const forward: ScanHalf = {
   outputs: ['out', 'acts', 'c'],
   edge: 'c[unit] = c0[p.c0_offset + b * p.c0_row + j * p.c0_col];',
   snippets: [SIGMOID, TANH],
-  step: `let i = sigmoid_f(sum.x + xp[x]);
+  step: (at) => `let i = sigmoid_f(sum.x + xp[x]);
       let f = sigmoid_f(sum.y + xp[x + p.size]);
       let g = tanh_f(sum.z + xp[x + 2u * p.size]);
       let o = sigmoid_f(sum.w + xp[x + 3u * p.size]);
       let state = f * c[unit] + i * g;
       let h = o * tanh_f(state);
       c[unit] = state;
-      acts[act] = i;
-      acts[act + p.size] = f;
-      acts[act + 2u * p.size] = g;
-      acts[act + 3u * p.size] = o;
-      acts[act + 4u * p.size] = state;`,
+      ${at('acts', 'act')} = i;
+      ${at('acts', 'act + p.size')} = f;
+      ${at('acts', 'act + 2u * p.size')} = g;
+      ${at('acts', 'act + 3u * p.size')} = o;
+      ${at('acts', 'act + 4u * p.size')} = state;`,
 };
 
 const backward: ScanHalf = {
@@ -35,24 +36,23 @@ const backward: ScanHalf = {
   inputs: ['gh', 'gc', 'acts', 'c0', 'weight'],
   strided: ['gc', 'c0'],
   outputs: ['dx', 'dh', 'dc'],
-  edge: 'dh[unit] = sum;',
   gradient: 'dx',
   snippets: [TANH],
-  step: `let i = acts[act];
-        let f = acts[act + p.size];
-        let g = acts[act + 2u * p.size];
-        let o = acts[act + 3u * p.size];
-        let t = tanh_f(acts[act + 4u * p.size]);
+  step: (at) => `let i = ${at('acts', 'act')};
+        let f = ${at('acts', 'act + p.size')};
+        let g = ${at('acts', 'act + 2u * p.size')};
+        let o = ${at('acts', 'act + 3u * p.size')};
+        let t = tanh_f(${at('acts', 'act + 4u * p.size')});
         var carry: f32;
         if (is_last) { carry = gc[p.gc_offset + b * p.gc_row + j * p.gc_col]; } else { carry = dc[unit]; }
         var c_before: f32;
         if (is_first) { c_before = c0[p.c0_offset + b * p.c0_row + j * p.c0_col]; }
-        else { c_before = acts[act_before + 4u * p.size]; }
+        else { c_before = ${at('acts', 'act_before + 4u * p.size')}; }
         let state = carry + d * o * (1.0 - t * t);
-        dx[x] = state * g * i * (1.0 - i);
-        dx[x + p.size] = state * c_before * f * (1.0 - f);
-        dx[x + 2u * p.size] = state * i * (1.0 - g * g);
-        dx[x + 3u * p.size] = d * t * o * (1.0 - o);
+        ${at('dx', 'x')} = state * g * i * (1.0 - i);
+        ${at('dx', 'x + p.size')} = state * c_before * f * (1.0 - f);
+        ${at('dx', 'x + 2u * p.size')} = state * i * (1.0 - g * g);
+        ${at('dx', 'x + 3u * p.size')} = d * t * o * (1.0 - o);
         dc[unit] = state * f;`,
 };
 

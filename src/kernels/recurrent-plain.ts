@@ -1,8 +1,9 @@
 /** Plain recurrent cells; see recurrent-scan.ts for symbols and layouts. */
 import type { HostArray } from '../device/types.js';
 import { hostBackward, hostForward, tanh } from './recurrent-host.js';
-import { type ScanHalf, type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
+import { type ScanParams, scanBackward, scanForward } from './recurrent-scan.js';
 import { rnnBackwardSimd, rnnSimd } from './recurrent-simd.js';
+import type { ScanHalf } from './recurrent-text.js';
 import type { Snippet } from './wgsl.js';
 import { TANH } from './wgsl-math.js';
 
@@ -23,19 +24,17 @@ function plain(
     inputs: ['xp', 'h0', 'weight'],
     strided: ['h0'],
     outputs: ['out', 'acts'],
-    edge: '',
     snippets,
-    step: `let v = sum + xp[x];\n      let h = ${wgsl};`,
+    step: () => `let v = sum + xp[x];\n      let h = ${wgsl};`,
   };
   const backward: ScanHalf = {
     name: `${name}Backward`,
     inputs: ['gh', 'states', 'weight'],
     strided: [],
     outputs: ['dx', 'dh'],
-    edge: 'dh[unit] = sum;',
     gradient: 'dx',
     snippets: [],
-    step: `let h = states[p.states_offset + out_at];\n        dx[x] = d * ${derivative};`,
+    step: (at) => `let h = states[p.states_offset + out_at];\n        ${at('dx', 'x')} = d * ${derivative};`,
   };
   return {
     /** Inputs xp, h0, W; outputs h of all steps and what is kept. */

@@ -8,7 +8,16 @@
  */
 import type { DeviceBuffer, Dispatch, Kernel, KernelCall, KernelTarget, View } from '../device/types.js';
 import { copyProgram } from './copy.js';
-import { declarations, type Snippet } from './wgsl.js';
+import {
+  backwardBody,
+  each,
+  forwardBody,
+  type ScanCell,
+  type ScanHalf,
+  type Team,
+  vectorBindings,
+} from './recurrent-text.js';
+import { declarations } from './wgsl.js';
 
 /** How a layer reads its sequences. */
 export interface ScanParams {
@@ -41,32 +50,6 @@ export function scanOf(shape: readonly number[], gates: number, { reverse, batch
   };
 }
 
-/** One direction of a cell in WGSL, for one unit of one sequence at one step. */
-export interface ScanHalf {
-  readonly name: string;
-  /** Names of the bindings in order; those in `strided` are [B, H] (or a vector) with any strides. */
-  readonly inputs: readonly string[];
-  readonly strided: readonly string[];
-  readonly outputs: readonly string[];
-  /** Statements before the first step (forward) or after the last (backward), for unit `unit` = (b, j) of [B, H]. */
-  readonly edge: string;
-  /**
-   * Statements of a step. Given: the place of unit j in arrays of gates (`x`, [rows, G, H]), of values kept (`act`) and of
-   * states (`out_at`, [rows, H]), gates and values p.size apart. Forward has the recurrent products in `sum` and sets `h`;
-   * backward has the gradient of h in `d`, `is_last`, `is_first` and `act_before`, and stores the gradients of gates in the
-   * output that `gradient` names.
-   */
-  readonly step: string;
-  readonly gradient?: string;
-  readonly snippets: readonly Snippet[];
-}
-
-/** What the kernels need to know of a cell. */
-export interface ScanCell {
-  readonly gates: number;
-  readonly acts: number;
-}
-
 /** `p.name_offset`, and for strided inputs `p.name_row` and `p.name_col`. */
 function inputParams({ inputs, strided }: ScanHalf): string[] {
   return inputs.flatMap((name) => [
@@ -83,46 +66,47 @@ function inputValues({ inputs, strided }: ScanHalf, views: readonly View[]): num
   });
 }
 
-/** Invocations per workgroup, and sequences that it takes. */
-interface Team {
-  readonly lanes: number;
-  readonly rows: number;
-  /** Workgroups that share the units of the same sequences; more than 1 means a dispatch per step. */
-  readonly blocks: number;
-}
-
 /**
- * Software adapters run a workgroup on one core: few invocations make barriers cheap, and sequences taken together share
- * each weight that is loaded. On a GPU a workgroup streams all weights through its caches at every step, which pays up to
- * LARGE units; beyond, all workgroups share the steps.
+ * Software adapters run a workgroup on one core: few invocations make barriers cheap, sequences taken together share each
+ * weight that is loaded, and a vector loads as fast as a number. On a GPU a workgroup streams all weights through its
+ * caches at every step, which pays up to LARGE units; beyond, all workgroups share the steps.
  */
-function teamOf(target: KernelTarget, B: number, H: number, width: number): Team {
-  if (target.kind === 'software')
-    return { lanes: 8, rows: SOFTWARE_ROWS.find((r) => B >= 4 * r) ?? 1, blocks: 1 };
+function teamOf(target: KernelTarget, { B, H }: Scan, aligned: boolean): Team {
+  if (target.kind === 'software') {
+    return {
+      lanes: 8,
+      rows: B >= 12 ? 6 : B >= 4 ? 2 : 1,
+      width: 4,
+      vectors: aligned && H % 4 === 0,
+      blocks: 1,
+    };
+  }
   const rows = B >= 1024 ? 4 : B >= 512 ? 2 : 1;
-  if (H <= LARGE) return { lanes: 256, rows, blocks: 1 };
-  return { lanes: 64, rows: B >= 4 ? 4 : 1, blocks: Math.ceil(H / (64 * width)) };
+  if (H <= LARGE) return { lanes: 256, rows, width: 1, vectors: false, blocks: 1 };
+  return { lanes: 64, rows: B >= 4 ? 4 : 1, width: 1, vectors: false, blocks: Math.ceil(H / 64) };
 }
 
-const SOFTWARE_ROWS = [8, 6, 4, 2];
 const LARGE = 192;
 
 const cache = new Map<string, Kernel>();
 
-function cached(key: string, build: () => Omit<Kernel, 'key'>): Kernel {
+function kernelFor(half: ScanHalf, team: Team, more: readonly string[], body: () => string): Kernel {
+  const key = `scan:${half.name}:${team.lanes}:${team.rows}:${team.width}:${team.vectors}`;
   let kernel = cache.get(key);
-  if (!kernel) cache.set(key, (kernel = { key, ...build() }));
+  if (!kernel) cache.set(key, (kernel = build(key, half, team, more, body())));
   return kernel;
 }
 
-const BASE = ['rows', 'length', 'size', 'blocks', 'start', 'stop', 'edge', 'first', 'row_b', 'row_t'];
+const BASE = ['rows', 'length', 'size', 'blocks', 'start', 'stop', 'first', 'row_b', 'row_t'];
 
-function build(half: ScanHalf, team: Team, more: readonly string[], body: string): Omit<Kernel, 'key'> {
+function build(key: string, half: ScanHalf, team: Team, more: readonly string[], body: string): Kernel {
+  const bind = (access: 'read' | 'read_write') => (name: string) => {
+    const type = team.vectors && vectorBindings(half).includes(name) ? 'vec4<f32>' : 'f32';
+    return { name, type, access } as const;
+  };
   return {
-    bindings: [
-      ...half.inputs.map((name) => ({ name, type: 'f32', access: 'read' }) as const),
-      ...half.outputs.map((name) => ({ name, type: 'f32', access: 'read_write' }) as const),
-    ],
+    key,
+    bindings: [...half.inputs.map(bind('read')), ...half.outputs.map(bind('read_write'))],
     params: [...BASE, ...inputParams(half), ...more].map((name) => ({ name, type: 'u32' })),
     workgroupSize: team.lanes,
     declarations: declarations(...half.snippets),
@@ -136,14 +120,6 @@ ${body}`,
   };
 }
 
-function each(count: number, line: (i: number) => string, glue = '\n'): string {
-  return Array.from({ length: count }, (_, i) => line(i)).join(glue);
-}
-
-function vector(size: number): string {
-  return size === 1 ? 'f32' : `vec${size}f`;
-}
-
 /** Dispatches for inputs [xp, h0, weight, …]. */
 export function scanForward(cell: ScanCell, half: ScanHalf) {
   const G = cell.gates;
@@ -151,20 +127,18 @@ export function scanForward(cell: ScanCell, half: ScanHalf) {
     const scan = scanOf(inputs[0].shape, G, params);
     const { B, T, H } = scan;
     if (B * H === 0) return [];
-    const team = teamOf(target, B, H, 1);
-    const key = `scan:${half.name}:${team.lanes}:${team.rows}`;
-    const kernel = cached(key, () =>
-      build(half, team, ['w_unit', 'w_k'], forwardBody(cell, half, team.rows)),
-    );
     let weight = inputs[2];
+    const team = teamOf(target, scan, weight.offset % 4 === 0);
+    const kernel = kernelFor(half, team, ['edge', 'w_unit', 'w_k'], () => forwardBody(cell, half, team));
     let steps = [H, 1];
     const before: Dispatch[] = [];
     if (target.kind === 'gpu') {
       // Neighbouring invocations take neighbouring units: let those lie side by side.
       const columns = G * H;
-      const turned: View = { ...weight, shape: [H, columns], strides: [1, H] };
-      const strides = [columns, 1];
-      weight = { ...turned, buffer: scratch(H * columns * 4), strides, offset: 0 };
+      const { buffer, dtype, offset } = weight;
+      const shape = [H, columns];
+      const turned: View = { buffer, dtype, offset, shape, strides: [1, H] };
+      weight = { buffer: scratch(H * columns * 4), dtype, offset: 0, shape, strides: [columns, 1] };
       before.push(
         ...copyProgram.kernel({ inputs: [turned], outputs: [weight], params: null, target, scratch }),
       );
@@ -172,10 +146,9 @@ export function scanForward(cell: ScanCell, half: ScanHalf) {
     }
     const views = inputs.map((v, i) => (i === 2 ? weight : v));
     const buffers = [...views, ...outputs].map((v) => v.buffer);
-    const more = [...inputValues(half, views), ...steps];
-    const groups = Math.ceil(B / team.rows);
+    const values = inputValues(half, views);
     const dispatch = (start: number, stop: number, edge: number, blocks: number) =>
-      launch(kernel, buffers, scan, [blocks, start, stop, edge], more, groups);
+      launch(kernel, buffers, scan, { ...team, blocks }, [start, stop], [...values, edge, ...steps]);
     if (team.blocks === 1) return [...before, dispatch(0, T, 1, 1)];
     const list = [...before, dispatch(0, 0, 1, 1)];
     for (let s = 0; s < T; s++) list.push(dispatch(s, s + 1, 0, team.blocks));
@@ -187,55 +160,12 @@ function launch(
   kernel: Kernel,
   buffers: readonly DeviceBuffer[],
   { B, T, H, first, rowB, rowT }: Scan,
-  [blocks, start, stop, edge]: readonly number[],
+  { rows, blocks }: Team,
+  range: readonly number[],
   more: readonly number[],
-  groups: number,
 ): Dispatch {
-  const params = [B, T, H, blocks, start, stop, edge, first, rowB, rowT >>> 0, ...more];
-  return { kernel, buffers, params, workgroups: groups * blocks };
-}
-
-function forwardBody({ gates: G, acts: A }: ScanCell, half: ScanHalf, R: number): string {
-  const V = vector(G);
-  return `if (p.edge != 0u) {
-  for (var r = 0u; r < count; r++) {
-    let b = first_row + r;
-    let before = ((p.first + b * p.row_b) * ${A}u + ${A - 1}u) * p.size;
-    for (var j = unit_from; j < p.size; j += unit_step) {
-      let unit = b * p.size + j;
-      acts[before + j] = h0[p.h0_offset + b * p.h0_row + j * p.h0_col];
-      ${half.edge}
-    }
-  }
-  storageBarrier();
-}
-for (var s = p.start; s < p.stop; s++) {
-  let shift = s * p.row_t;
-  for (var j = unit_from; j < p.size; j += unit_step) {
-    ${each(R, (r) => `var sum${r} = ${V}(); var h${r} = ((at${r} + shift) * ${A}u + ${A - 1}u) * p.size;`)}
-    let gate = p.size * p.w_unit;
-    let w_next = p.w_k;
-    var w = p.weight_offset + j * p.w_unit;
-    let depth = p.size;
-    for (var k = 0u; k < depth; k++) {
-      let v = ${V}(${each(G, (g) => `weight[w + ${g}u * gate]`, ', ')});
-      ${each(R, (r) => `sum${r} += acts[h${r} + k] * v;`)}
-      w += w_next;
-    }
-    var sums = array<${V}, ${R}>(${each(R, (r) => `sum${r}`, ', ')});
-    for (var r = 0u; r < count; r++) {
-      let sum = sums[r];
-      let row = p.first + (first_row + r) * p.row_b + shift;
-      let unit = (first_row + r) * p.size + j;
-      let x = p.xp_offset + row * ${G}u * p.size + j;
-      let act = row * ${A}u * p.size + j;
-      ${half.step}
-      out[row * p.size + j] = h;
-      if (s + 1u < p.length) { acts[((row + p.row_t) * ${A}u + ${A - 1}u) * p.size + j] = h; }
-    }
-  }
-  storageBarrier();
-}`;
+  const params = [B, T, H, blocks, ...range, first, rowB, rowT >>> 0, ...more];
+  return { kernel, buffers, params, workgroups: Math.ceil(B / rows) * blocks };
 }
 
 /** Dispatches for inputs [gradient of out, …], of which `weight` is one. */
@@ -244,78 +174,13 @@ export function scanBackward(cell: ScanCell, half: ScanHalf) {
     const scan = scanOf(inputs[0].shape, 1, params);
     const { B, T, H } = scan;
     if (B * H === 0) return [];
-    // Units that an invocation takes together, which share what is loaded of the gradients of gates.
-    const width = target.kind === 'software' ? 4 : 1;
-    const team = teamOf(target, B, H, width);
-    const key = `scan:${half.name}:${team.lanes}:${team.rows}:${width}`;
-    const kernel = cached(key, () => build(half, team, [], backwardBody(cell, half, team.rows, width)));
+    const team = teamOf(target, scan, inputs[half.inputs.indexOf('weight')].offset % 4 === 0);
+    const kernel = kernelFor(half, team, [], () => backwardBody(cell, half, team));
     const buffers = [...inputs, ...outputs].map((v) => v.buffer);
-    const more = inputValues(half, inputs);
-    const groups = Math.ceil(B / team.rows);
-    const dispatch = (start: number, stop: number, edge: number) =>
-      launch(kernel, buffers, scan, [team.blocks, start, stop, edge], more, groups);
-    if (team.blocks === 1) return [dispatch(0, T, 1)];
-    const list: Dispatch[] = [];
-    for (let s = T - 1; s >= 0; s--) list.push(dispatch(s, s + 1, 0));
-    return [...list, dispatch(0, 0, 1)];
+    const values = inputValues(half, inputs);
+    const dispatch = (start: number, stop: number) =>
+      launch(kernel, buffers, scan, team, [start, stop], values);
+    if (team.blocks === 1) return [dispatch(0, T)];
+    return Array.from({ length: T + 1 }, (_, i) => dispatch(T - i, T - i));
   };
-}
-
-function backwardBody({ gates: G, acts: A }: ScanCell, half: ScanHalf, R: number, width: number): string {
-  const V = vector(width);
-  const D = half.gradient;
-  /** sum0, …: the gradients of gates of the rows `ahead` of at0, … times the weights of units j, …. */
-  const product = (ahead: string) => `
-    ${each(R, (r) => `var d${r} = (at${r} + ${ahead}) * ${G}u * p.size;`)}
-    ${each(width, (u) => `var w${u} = p.weight_offset + min(j + ${u}u, p.size - 1u);`)}
-    let depth = ${G}u * p.size;
-    let w_next = p.size;
-    for (var k = 0u; k < depth; k++) {
-      let v = ${V}(${each(width, (u) => `weight[w${u}]`, ', ')});
-      ${each(R, (r) => `sum${r} += ${D}[d${r} + k] * v;`)}
-      ${each(width, (u) => `w${u} += w_next;`)}
-    }`;
-  /** Statements for each sequence and unit, with the sum as `sum`. */
-  const forEach = (body: string) => `
-    var sums = array<${V}, ${R}>(${each(R, (r) => `sum${r}`, ', ')});
-    for (var r = 0u; r < count; r++) {
-      let b = first_row + r;
-      for (var u = 0u; u < min(${width}u, p.size - j0); u++) {
-        let j = j0 + u;
-        let sum = sums[r]${width > 1 ? '[u]' : ''};
-        let unit = b * p.size + j;
-        ${body}
-      }
-    }`;
-  const kept = `let act = p.acts_offset + row * ${A}u * p.size + j;
-        let act_before = act - p.row_t * ${A}u * p.size;`;
-  return `for (var left = p.stop; left > p.start; left--) {
-  let s = left - 1u;
-  let shift = s * p.row_t;
-  let is_last = left == p.length;
-  let is_first = s == 0u;
-  for (var j0 = unit_from * ${width}u; j0 < p.size; j0 += unit_step * ${width}u) {
-    ${each(R, (r) => `var sum${r} = ${V}();`)}
-    if (!is_last) {
-      let j = j0;
-      ${product('shift + p.row_t')}
-    }
-    ${forEach(`let row = p.first + b * p.row_b + shift;
-        let out_at = row * p.size + j;
-        let d = sum + gh[p.gh_offset + out_at];
-        let x = row * ${G}u * p.size + j;
-        ${half.inputs.includes('acts') ? kept : ''}
-        ${half.step}`)}
-  }
-  storageBarrier();
-}
-if (p.edge != 0u) {
-  for (var j0 = unit_from * ${width}u; j0 < p.size; j0 += unit_step * ${width}u) {
-    ${each(R, (r) => `var sum${r} = ${V}();`)}
-    { let j = j0;
-      ${product('0u')}
-    }
-    ${forEach(half.edge)}
-  }
-}`;
 }

@@ -21,6 +21,13 @@ function cell(name: CellName, gates: number, extra: readonly (readonly number[])
     [gates * 9, 9],
     ...extra.map((e) => (e.length > 1 ? [7, 9] : [gates * 9])),
   ].map((shape, i) => values(shape, i + 11, -0.5, 0.5));
+  // Sizes that kernels take in vectors, and workgroups of six sequences.
+  const aligned = [
+    [13, 2, gates * 8],
+    [13, 8],
+    [gates * 8, 8],
+    ...extra.map((e) => (e.length > 1 ? [13, 8] : [gates * 8])),
+  ].map((shape, i) => values(shape, i + 21, -0.5, 0.5));
   const samples: Sample[] = [
     { name: 'forwards', inputs, params: { reverse: false } },
     { name: 'backwards', inputs, params: { reverse: true } },
@@ -30,6 +37,7 @@ function cell(name: CellName, gates: number, extra: readonly (readonly number[])
       params: { reverse: false, batchFirst: true },
     },
     { name: 'many sequences', inputs: large, params: { reverse: true, batchFirst: true } },
+    { name: 'whole vectors', inputs: aligned, params: { reverse: false, batchFirst: true } },
   ];
   return row<{ reverse: boolean; batchFirst?: boolean }>({
     name: `recurrent ${name}`,
