@@ -6,18 +6,22 @@ import { DeviceError } from '../../src/device/errors.js';
 import type { SimdModule } from '../../src/device/types.js';
 import { trainingLosses } from '../support/training-losses.js';
 import { difference, numbers, openThreads, runCase, threadCases } from '../support/threads-cases.js';
+import { moreThreadCases } from '../support/threads-cases-more.js';
 
 const alone = openCPU({ threads: 1 });
 const [two, four] = await Promise.all([openThreads(2), openThreads(4)]);
 afterAll(() => Promise.all([alone, two, four].map((device) => device.close())));
 
 describe('results do not depend on the number of threads', () => {
-  test.each(Object.keys(SPLITS).flatMap(threadCases))('$name', async (c) => {
-    const expected = await runCase(alone, c);
-    // Parts are dealt anew each time.
-    for (const device of [two, four, two, four])
-      expect(difference(await runCase(device, c), expected)).toBe(null);
-  });
+  test.each(Object.keys(SPLITS).flatMap((name) => [...threadCases(name), ...moreThreadCases(name)]))(
+    '$name',
+    async (c) => {
+      const expected = await runCase(alone, c);
+      // Parts are dealt anew each time.
+      for (const device of [two, four, two, four])
+        expect(difference(await runCase(device, c), expected)).toBe(null);
+    },
+  );
 });
 
 test('ten training steps give the same bits with every number of threads', async () => {
