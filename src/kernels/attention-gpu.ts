@@ -91,7 +91,7 @@ for (var c = 0u; c < ${b.columns}u; c++) {
   )}
 }`;
 
-/** Writes the rows that exist. */
+/** Writes the rows and vectors that exist. */
 const storeRows = (
   b: Block,
   name: string,
@@ -100,22 +100,51 @@ const storeRows = (
   at: (row: string) => string,
   count: string,
   value: (x: string, r: number) => string,
-): string =>
-  each(
+): string => {
+  const write = (r: number, e: number): string => {
+    const d = `column_group + ${e * b.across}u`;
+    return `write_${target}(at, ${d}, ${value(`${name}${r}_${e}`, r)});`;
+  };
+  // All but the last vector of an invocation exist.
+  const last = spread(b, n) - 1;
+  const exists = n % b.across === 0 ? '' : `if (column_group + ${last * b.across}u < ${n}u) `;
+  return each(
     HEIGHT,
     (r) => `if (first + ${r}u < p.${count}) {
   let at = ${at(`(first + ${r}u)`)};
-  ${each(
-    spread(b, n),
-    (e) =>
-      `if (column_group + ${e * b.across}u < ${n}u) { write_${target}(at, column_group + ${e * b.across}u, ${value(`${name}${r}_${e}`, r)}); }`,
-  )}
+  ${each(last, (e) => write(r, e))}
+  ${exists}{ ${write(r, last)} }
+}`,
+  );
+};
+
+/** Whether query `i` sees key `j`; keys from `end` on are none. */
+function keySeen(form: AttentionForm, i: string, j: string, bounded = true): string {
+  const tests = [`(i32(${j}) > i32(${i}) + p.shift - p.window)`, `(i32(${j}) <= i32(${i}) + p.shift)`];
+  if (bounded) tests.push(`(${j} < end)`);
+  if (form.padding) tests.push(`(pad[p.pad_offset + batch * p.keys + min(${j}, p.keys - 1u)] != 0u)`);
+  return tests.join(' & ');
+}
+
+const rowsOf = (line: (r: number) => string): string => each(HEIGHT, line);
+
+/** A line for each pair of the invocation's block, and where it lies in shared memory. */
+const blockOfPairs = (b: Block, line: (r: number, c: number, at: string) => string): string =>
+  each(
+    b.width,
+    (c) => `{
+  let at = (column_group + ${c * b.across}u) * ${ROWS}u + ${HEIGHT}u * row_group;
+  ${rowsOf((r) => line(r, c, `at + ${r}u`))}
 }`,
   );
 
-/** Whether query `i` sees key `j`, which is below `end`. */
-const sees = (i: string, j: string): string =>
-  `(i32(${j}) > i32(${i}) + p.shift - p.window) & (i32(${j}) <= i32(${i}) + p.shift)`;
+/** Puts the block's sums into shared memory. */
+const putPairs = (b: Block, sums: string, out: string): string =>
+  blockOfPairs(b, (r, c, at) => `${out}[${at}] = ${sums}${r}_${c};`);
+
+/** ds = w·(dw − δ); rows that see nothing may have a δ that is NaN. */
+const SLOPE = `
+fn slope_of(weight: f32, slope: f32) -> f32 { return select(weight * slope, 0.0, weight == 0.0); }`;
 
 const tile = (b: Block, name: string, n: number): string =>
   `var<workgroup> ${name}_tile: array<vec4f, ${b.columns * (n + 1)}>;`;
@@ -129,7 +158,7 @@ export function gpuForward(form: AttentionForm): AttentionText {
   return {
     workgroupSize: b.threads,
     rows: ROWS,
-    declarations: `${FUNCTIONS}
+    declarations: `${FUNCTIONS}${SLOPE}
 ${reader(form, 'q', D)}
 ${reader(form, 'k', D)}
 ${reader(form, 'v', E)}
@@ -151,21 +180,19 @@ for (var from_column = begin; from_column < end; from_column += ${b.columns}u) {
   ${stage(b, 'k', nd, `k_base + min(column, p.keys - 1u) * ${stride(form, 'k', 'step')}`)}
   workgroupBarrier();
   ${products(b, 's', 'q', 'k', nd)}
-  ${each(
-    b.width,
-    (c) => `{
-    let column = column_group + ${c * b.across}u;
-    let j = from_column + column;
-    let real = (j < end)${form.padding ? ' & (pad[p.pad_offset + batch * p.keys + min(j, p.keys - 1u)] != 0u)' : ''};
-    let at = column * ${ROWS}u + ${HEIGHT}u * row_group;
-    ${each(HEIGHT, (r) => `scores[at + ${r}u] = select(${LOWEST}, s${r}_${c} * p.scale, real & ${sees(`(first + ${r}u)`, 'j')});`)}
-  }`,
-  )}
+  ${putPairs(b, 's', 'scores')}
   workgroupBarrier();
   ${stage(b, 'v', ne, `v_base + min(column, p.keys - 1u) * ${stride(form, 'v', 'step')}`).replace('v_tile', 'k_tile')}
   if (local < ${ROWS}u) {
     var highest = top;
-    for (var c = 0u; c < ${b.columns}u; c++) { highest = max(highest, scores[c * ${ROWS}u + local]); }
+    let i = first_row + local;
+    for (var c = 0u; c < ${b.columns}u; c++) {
+      let j = from_column + c;
+      let seen = ${keySeen(form, 'i', 'j')};
+      let score = select(${LOWEST}, scores[c * ${ROWS}u + local] * p.scale, seen);
+      scores[c * ${ROWS}u + local] = score;
+      highest = max(highest, score);
+    }
     let shrink = exp_down(top - highest);
     sum *= shrink;
     for (var c = 0u; c < ${b.columns}u; c++) {
@@ -216,7 +243,7 @@ export function gpuQueries(form: AttentionForm, apart: boolean): AttentionText {
   return {
     workgroupSize: b.threads,
     rows: ROWS,
-    declarations: `${FUNCTIONS}
+    declarations: `${FUNCTIONS}${SLOPE}
 ${reader(form, 'q', D)}
 ${reader(form, 'k', D)}
 ${reader(form, 'v', E)}
@@ -257,23 +284,17 @@ for (var from_column = begin; from_column < end; from_column += ${b.columns}u) {
   workgroupBarrier();
   ${products(b, 's', 'q', 'k', nd)}
   ${products(b, 'dw', 'g', 'v', ne)}
-  ${each(
-    b.width,
-    (c) => `{
-    let column = column_group + ${c * b.across}u;
-    let j = from_column + column;
-    let real = (j < end)${form.padding ? ' & (pad[p.pad_offset + batch * p.keys + min(j, p.keys - 1u)] != 0u)' : ''};
-    let at = column * ${ROWS}u + ${HEIGHT}u * row_group;
-    ${each(
-      HEIGHT,
-      (r) => `{
-      let sums = row_stats[${HEIGHT}u * row_group + ${r}u];
-      let ds = exp_down(s${r}_${c} * p.scale - sums.x) * (dw${r}_${c} - sums.y);
-      slopes[at + ${r}u] = select(0.0, ds, real & ${sees(`(first + ${r}u)`, 'j')});
-    }`,
-    )}
-  }`,
-  )}
+  ${putPairs(b, 's', 'slopes')}
+  workgroupBarrier();
+  for (var item = local; item < ${b.columns * ROWS}u; item += ${b.threads}u) {
+    let i = first_row + item % ${ROWS}u;
+    let j = from_column + item / ${ROWS}u;
+    let weight = exp_down(slopes[item] * p.scale - row_stats[item % ${ROWS}u].x);
+    slopes[item] = select(0.0, weight, ${keySeen(form, 'i', 'j')});
+  }
+  workgroupBarrier();
+  ${rowsOf((r) => `let delta${r} = row_stats[${HEIGHT}u * row_group + ${r}u].y;`)}
+  ${blockOfPairs(b, (r, c, at) => `slopes[${at}] = slope_of(slopes[${at}], dw${r}_${c} - delta${r});`)}
   workgroupBarrier();
   ${accumulate(b, 'dq', 'slopes', 'k_tile', nd)}
 }
@@ -298,7 +319,7 @@ export function gpuKeys(form: AttentionForm, together: boolean): AttentionText {
   return {
     workgroupSize: b.threads,
     rows: ROWS,
-    declarations: `${FUNCTIONS}
+    declarations: `${FUNCTIONS}${SLOPE}
 ${reader(form, 'q', D)}
 ${reader(form, 'k', D)}
 ${reader(form, 'v', E)}
@@ -316,7 +337,6 @@ ${place(form, ROWS, 'keys')}
 ${grid(b)}
 ${rowsAt('k_row', 'k_base', stride(form, 'k', 'step'), 'keys')}
 ${rowsAt('v_row', 'v_base', stride(form, 'v', 'step'), 'keys')}
-${each(HEIGHT, (r) => `let real${r} = ${form.padding ? `pad[p.pad_offset + batch * p.keys + min(first + ${r}u, p.keys - 1u)] != 0u` : 'true'};`)}
 ${zeros(b, 'dk', nd)}
 ${zeros(b, 'dv', ne)}
 let stats_base = (batch * p.heads + head) * p.queries;
@@ -332,24 +352,17 @@ for (var from_column = begin; from_column < end; from_column += ${b.columns}u) {
   workgroupBarrier();
   ${products(b, 's', 'k', 'q', nd)}
   ${products(b, 'dw', 'v', 'g', ne)}
-  ${each(
-    b.width,
-    (c) => `{
-    let column = column_group + ${c * b.across}u;
-    let i = from_column + column;
-    let sums = column_stats[column];
-    let at = column * ${ROWS}u + ${HEIGHT}u * row_group;
-    ${each(
-      HEIGHT,
-      (r) => `{
-      let seen = (i < end) & real${r} & ${sees('i', `(first + ${r}u)`)};
-      let weight = select(0.0, exp_down(s${r}_${c} * p.scale - sums.x), seen);
-      weights[at + ${r}u] = weight;
-      slopes[at + ${r}u] = select(0.0, weight * (dw${r}_${c} - sums.y), seen);
-    }`,
-    )}
-  }`,
-  )}
+  ${putPairs(b, 's', 'weights')}
+  workgroupBarrier();
+  for (var item = local; item < ${b.columns * ROWS}u; item += ${b.threads}u) {
+    let j = first_row + item % ${ROWS}u;
+    let i = from_column + item / ${ROWS}u;
+    let weight = exp_down(weights[item] * p.scale - column_stats[item / ${ROWS}u].x);
+    weights[item] = select(0.0, weight, (i < end) & ${keySeen(form, 'i', 'j', false)});
+  }
+  workgroupBarrier();
+  ${each(b.width, (c) => `let delta${c} = column_stats[column_group + ${c * b.across}u].y;`)}
+  ${blockOfPairs(b, (r, c, at) => `slopes[${at}] = slope_of(weights[${at}], dw${r}_${c} - delta${c});`)}
   workgroupBarrier();
   ${accumulate(b, 'dv', 'weights', 'g_tile', ne)}
   ${accumulate(b, 'dk', 'slopes', 'q_tile', nd)}

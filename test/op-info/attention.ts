@@ -49,13 +49,13 @@ export const attention: readonly OpInfo[] = [
       },
       {
         name: 'own scale, no batch',
-        inputs: [values([3, 4], 6), values([2, 4], 7), values([2, 3], 8)],
-        params: { scale: 0.5 },
+        inputs: [values([3, 8], 6), values([2, 8], 7), values([2, 6], 8)],
+        params: { scale: 0.25 },
       },
-      { name: 'shared keys', inputs: [values([2, 3, 4], 9), values([5, 4], 10), values([5, 2], 11)] },
+      { name: 'shared keys', inputs: [values([2, 3, 8], 9), values([5, 8], 10), values([5, 6], 11)] },
       {
         name: 'three leading dims',
-        inputs: [values([2, 2, 1, 3, 4], 12), values([2, 1, 2, 3, 4], 13), values([2, 1, 3, 4], 14)],
+        inputs: [values([2, 2, 1, 3, 8], 12), values([2, 1, 2, 3, 8], 13), values([2, 1, 3, 8], 14)],
         params: { isCausal: true },
       },
       // More than a tile of queries and of keys.
@@ -68,7 +68,7 @@ export const attention: readonly OpInfo[] = [
       {
         // Queries beyond the keys' end see none: NaN as in PyTorch.
         name: 'nothing to look at',
-        inputs: [values([4, 4], 6), values([2, 4], 7), values([2, 3], 8)],
+        inputs: [values([4, 8], 6), values([2, 8], 7), values([2, 6], 8)],
         params: { window: 1 },
         noGrad: true,
       },
@@ -188,10 +188,16 @@ export const attention: readonly OpInfo[] = [
     run: ([a], { heads, ...options }) => attentionPacked(a, heads, options),
     torch: `(lambda a, b, c: ${plain(`${scores} + ${hidden}`)})(${head(0)}, ${head(1)}, ${head(2)}).transpose(1, 2).flatten(2)`,
     samples: [
-      { name: 'causal', inputs: [values([2, 5, 24], 31)], params: { heads: 2, isCausal: true } },
-      { name: 'all keys', inputs: [values([2, 5, 18], 32)], params: { heads: 3 } },
-      { name: 'window', inputs: [values([1, 6, 12], 33)], params: { heads: 1, window: 2 } },
-      { name: 'no tokens', inputs: [values([2, 0, 12], 34)], params: { heads: 1 }, noGrad: true, noGolden: true },
+      { name: 'causal', inputs: [values([2, 5, 48], 31)], params: { heads: 2, isCausal: true } },
+      { name: 'all keys', inputs: [values([2, 5, 36], 32)], params: { heads: 2 } },
+      { name: 'window', inputs: [values([1, 6, 24], 33)], params: { heads: 1, window: 2 } },
+      {
+        name: 'no tokens',
+        inputs: [values([2, 0, 24], 34)],
+        params: { heads: 1 },
+        noGrad: true,
+        noGolden: true,
+      },
     ],
     errors: [
       {
@@ -207,7 +213,7 @@ export const attention: readonly OpInfo[] = [
     covers: ['attentionPacked', 'attentionPackedBackward'],
     run: ([a, b], { heads, ...options }) => attentionPacked(a, heads, { ...options, keyPadding: b }),
     torch: `(lambda a, d, b, c: ${plain(`(${scores} + ${hidden}).masked_fill(~d[:, None, None], -math.inf)`)})(${head(0)}, b, ${head(1)}, ${head(2)}).transpose(1, 2).flatten(2)`,
-    samples: [{ name: 'all keys', inputs: [values([2, 5, 24], 35), padding], params: { heads: 2 } }],
+    samples: [{ name: 'all keys', inputs: [values([2, 5, 48], 35), padding], params: { heads: 2 } }],
   }),
   row({
     name: 'scaledDotProductAttention with a bool mask',
