@@ -14,7 +14,7 @@ import {
   linearCrossEntropyHost,
   linearCrossEntropySimd,
 } from '../../kernels/linear-cross-entropy-host.js';
-import { formatShape, sameShape } from '../../tensor/shape.js';
+import { formatShape, numel, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { mode } from '../mode.js';
 import { type BackwardContext, defineOp } from '../op.js';
@@ -45,6 +45,7 @@ const linearCrossEntropyOp = defineOp<readonly Tensor[], LinearClassParams>({
   simd: linearCrossEntropySimd,
   simdIntegers: true,
   kernel: linearCrossEntropyKernel,
+  work: ([x, weight]) => ({ operations: 2 * weight.shape[0] * numel(x.shape) }),
   saves: ({ bias }) => (bias ? [0, 1, 2, 3, 'output1'] : [0, 1, 2, 'output1']),
   backward(context) {
     const { params, gradOutput: g, input, output, needs } = context;
@@ -75,6 +76,10 @@ const backwardOp = defineOp<readonly Tensor[], LinearClassBackwardParams>({
   simd: linearCrossEntropyBackwardSimd,
   simdIntegers: true,
   kernel: linearCrossEntropyBackwardKernel,
+  // The scores again, and a product for each gradient.
+  work: ([, x, weight], _, { wants }) => ({
+    operations: 2 * weight.shape[0] * numel(x.shape) * (1 + Number(wants.x) + Number(wants.weight)),
+  }),
   // Runs only where no graph is recorded: see above.
   differentiable: false,
 });
