@@ -194,6 +194,15 @@ export const clipNormProgram: Program<{ readonly maxNorm: number }> = {
     const factor = Math.min(maxNorm / (length + NORM_EPSILON), 1);
     if (factor !== 1) for (const t of tensors) scale(t, factor);
   },
+  simd(module, _, [norm, ...tensors], { maxNorm }) {
+    let sum = 0;
+    for (const t of tensors) sum += module.sumSquares(numel(t.shape), t.pointer);
+    const length = Math.sqrt(sum);
+    module.storeF32(norm.pointer, length);
+    const factor = Math.min(maxNorm / (length + NORM_EPSILON), 1);
+    if (factor !== 1) for (const t of tensors) module.scale(numel(t.shape), t.pointer, factor, t.pointer);
+    return true;
+  },
   kernel({
     outputs: [norm, ...tensors],
     params: { maxNorm },

@@ -80,8 +80,8 @@ x -= r0 * s0 / (sqrt(s1) * r1 + p.eps);`,
     },
     simd(module, n, x, g, [mean, square], { rates: [stepSize, root, shrink] }, params) {
       const { beta1, beta2, eps, weightDecay } = params;
-      if (!decoupled && weightDecay !== 0) return false;
-      module.adamw(n, x, g, mean, square, beta1, beta2, eps, shrink, stepSize, root);
+      if (decoupled) module.adamw(n, x, g, mean, square, beta1, beta2, eps, shrink, stepSize, root);
+      else module.adam(n, x, g, mean, square, beta1, beta2, eps, weightDecay, stepSize, root);
       return true;
     },
   });

@@ -31,6 +31,10 @@ const plain = multiTensorUpdate<Update>({
   loop(n, x, xo, g, go, _state, _so, { lr }, { weightDecay }) {
     for (let i = 0; i < n; i++) x[xo + i] -= lr * (g[go + i] + weightDecay * x[xo + i]);
   },
+  simd(module, n, x, g, _state, { lr }, { weightDecay }) {
+    module.sgd(n, x, g, lr, weightDecay);
+    return true;
+  },
 });
 
 const withMomentum = multiTensorUpdate<Update>({
@@ -59,6 +63,10 @@ if (p.nesterov != 0u) { x -= lr * (g + p.momentum * s0); } else { x -= lr * s0; 
       state[so + i] = b;
       x[xo + i] -= lr * (nesterov ? d + momentum * b : b);
     }
+  },
+  simd(module, n, x, g, [buffer], { lr, rates: [fresh] }, { weightDecay, momentum, nesterov }) {
+    module.sgdMomentum(n, x, g, buffer, lr, weightDecay, momentum, fresh, nesterov);
+    return true;
   },
 });
 
