@@ -1,11 +1,10 @@
 /**
- * Attention for software adapters: an invocation takes four queries (or keys) and walks the keys (or queries) in chunks, without
+ * Attention for software adapters: an invocation takes one or two queries (or keys) and walks the keys (or queries), without
  * barriers.
  *
  * A workgroup has rows of one head only and walks the union of the keys that they see, so that addresses of keys are the same in
- * all lanes of a vector. Loads cost more than arithmetic on these adapters, so each vector of a key serves four rows,
- * whose own vectors, or sums, stay in registers for the whole chunk. Loops stay loops and each load is written once per block: these
- * drivers compile for milliseconds per load, and longer per exponential.
+ * all lanes of a vector. Everything about a row has a name of its own, so that it stays in registers: arrays that a loop
+ * indexes compile for seconds to minutes on these drivers, and run slower.
  */
 import {
   type AttentionForm,
@@ -24,285 +23,214 @@ import {
   writer,
 } from './attention-wgsl.js';
 
-/** Rows per invocation, `LANES` apart; what belongs to a pair is a vec4f over them. */
-const HEIGHT = 4;
 /** Invocations per workgroup: the widest vectors of the CPUs at hand. */
 const LANES = 8;
-const ROWS = HEIGHT * LANES;
-/** Keys (or queries) per round. */
-const CHUNK = 32;
 
-const rows = (line: (r: number) => string): string => each(HEIGHT, line);
-/** A vector of something of each row. */
-const overRows = (type: string, term: (r: number) => string): string =>
-  `${type}(${Array.from({ length: HEIGHT }, (_, r) => term(r)).join(', ')})`;
-
-const EXP_DOWN_4 = `
-fn exp_down_4(x: vec4f) -> vec4f { return select(exp(x), vec4f(), x < vec4f(-104.0)); }`;
-
-/** How many vectors of a row of `n` are held in registers at a time. */
-const blockOf = (n: number): number => [4, 3, 2, 1].find((size) => n % size === 0)!;
-
-/** The rows of the invocation, `rows`, those beyond the end replaced by the last one, and where each begins in operands. */
-const place4 = (count: 'queries' | 'keys', starts: Readonly<Record<string, string>>): string => `
-let lanes = vec4u(0u, ${LANES}u, ${2 * LANES}u, ${3 * LANES}u) + first_row + local;
-let rows = min(lanes, vec4u(p.${count} - 1u));
-${Object.entries(starts)
-  .map(([name, at]) => `var ${name} = ${at};`)
-  .join('\n')}`;
-
-/** The loop along rows of `n` vectors, `size` at a time; without loop, and with constant addresses, where that is all. */
-function blocks(n: number, body: (d: string, size: number, single: boolean) => string): string {
-  const size = blockOf(n);
-  if (size === n) return `{\n${body('0u', size, true)}\n}`;
-  return `for (var d = 0u; d < ${n}u; d += ${size}u) {\n${body('d', size, false)}\n}`;
+/** Rows per invocation, `LANES` apart: each vector that is read serves them all. */
+function heightOf({ D, E }: AttentionForm): number {
+  return Math.max(D, E) <= 64 ? 2 : 1;
 }
 
-/** `out`[c] = the rows of `row` times row c of the chunk of `other`; `otherAt` says where that begins. */
-const products = (
-  out: string,
-  row: string,
-  other: string,
-  otherAt: (c: string) => string,
-  n: number,
-): string =>
-  blocks(n, (d, size, single) => {
-    const sum = (r: number): string =>
-      Array.from({ length: size }, (_, i) => `dot(row[${r * size + i}], other${i})`).join(' + ');
-    return `
-var row: array<vec4f, ${HEIGHT * size}>;
-for (var x = 0u; x < ${HEIGHT * size}u; x++) { row[x] = read_${row}(${row}_rows[x / ${size}u], ${d} + x % ${size}u); }
-for (var c = 0u; c < count; c++) {
-  let at = ${otherAt('c')};
-  ${each(size, (i) => `let other${i} = read_${other}(at, ${d} + ${i}u);`)}
-  let sums = ${overRows('vec4f', sum)};
-  ${single ? `${out}[c] = sums;` : `${out}[c] = select(${out}[c], vec4f(), d == 0u) + sums;`}
-}`;
-  });
-
-/** sums[r] = sums[r] · shrink + Σ weights[c] · row c of the chunk of `other`. */
-const accumulate = (
-  sums: string,
-  weights: string,
-  other: string,
-  otherAt: (c: string) => string,
-  n: number,
-  shrink = '',
-): string =>
-  blocks(n, (d, size) => {
-    const at = `(x / ${size}u) * ${n}u + ${d} + x % ${size}u`;
-    const lane = ['x', 'y', 'z', 'w'];
-    return `
-var part: array<vec4f, ${HEIGHT * size}>;
-for (var x = 0u; x < ${HEIGHT * size}u; x++) { part[x] = ${sums}[${at}]${shrink && ` * ${shrink}[x / ${size}u]`}; }
-for (var c = 0u; c < count; c++) {
-  let at = ${otherAt('c')};
-  ${each(size, (i) => `let other${i} = read_${other}(at, ${d} + ${i}u);`)}
-  let weight = ${weights}[c];
-  ${rows((r) => each(size, (i) => `part[${r * size + i}] += weight.${lane[r]} * other${i};`))}
-}
-for (var x = 0u; x < ${HEIGHT * size}u; x++) { ${sums}[${at}] = part[x]; }`;
-  });
-
-/** Writes private sums of the rows that exist. */
-const store = (
-  count: string,
-  name: string,
-  sums: string,
-  n: number,
-  at: (row: string) => string,
-  factor: string,
-): string => `for (var r = 0u; r < ${HEIGHT}u; r++) {
-  let row = first_row + local + r * ${LANES}u;
-  if (row < p.${count}) {
-    let at = ${at('row')};
-    for (var d = 0u; d < ${n}u; d++) { write_${name}(at, d, ${sums}[r * ${n}u + d]${factor}); }
-  }
-}`;
-
-const keyAt =
-  (form: AttentionForm, x: 'k' | 'v') =>
-  (c: string): string =>
-    `${x}_base + (j + ${c}) * ${stride(form, x, 'step')}`;
-
-/** `seen`: which rows see the key at chunk position c. */
-const seenKey = (form: AttentionForm): string => `
-let position = vec4i(i32(j + c));
-let seen = (position > low) & (position <= high)${form.padding ? ' & vec4<bool>(pad[pad_base + j + c] != 0u)' : ''};`;
-
-const keyLimits = (form: AttentionForm): string => `
-let high = vec4i(rows) + p.shift;
-let low = high - p.window;
-${form.padding ? 'let pad_base = p.pad_offset + batch * p.keys;' : ''}`;
-
-/** Walks `counter` from `begin` to `end`, `count` at a time. */
-const chunks = (counter: string, body: string): string => `
-for (var ${counter} = begin; ${counter} < end; ${counter} += ${CHUNK}u) {
-  let count = min(end - ${counter}, ${CHUNK}u);
-  ${body}
-}`;
-
-/** Reads q once per 32 keys, k and v once per 4 queries and vector of lanes; 4·D operations and an exponential per pair. */
-export function softwareForward(form: AttentionForm): AttentionText {
-  const { D, E } = form;
-  const [nd, ne] = [vectorsOf(D), vectorsOf(E)];
+/** A kernel's text from what it does; `each row` code is written once per row r of the invocation. */
+function text(
+  form: AttentionForm,
+  declarations: readonly string[],
+  body: (height: number, rows: (line: (r: number) => string) => string) => string,
+): AttentionText {
+  const height = heightOf(form);
   return {
     workgroupSize: LANES,
-    rows: ROWS,
-    declarations: `${FUNCTIONS}${EXP_DOWN_4}
-${reader(form, 'q', D)}
-${reader(form, 'k', D)}
-${reader(form, 'v', E)}
-${writer(form, 'y', E)}`,
-    body: `
-${place(form, ROWS, 'queries')}
-${place4('queries', { q_rows: `q_base + rows * ${stride(form, 'q', 'step')}` })}
-${keyLimits(form)}
-var sums: array<vec4f, ${HEIGHT * ne}>;
-var scores: array<vec4f, ${CHUNK}>;
-var top = vec4f(${LOWEST});
-var total = vec4f();
-${keyRange(ROWS)}
-${chunks(
-  'j',
-  `
-  ${products('scores', 'q', 'k', keyAt(form, 'k'), nd)}
-  var highest = top;
-  for (var c = 0u; c < count; c++) {
-    ${seenKey(form)}
-    let score = select(vec4f(${LOWEST}), scores[c] * p.scale, seen);
-    scores[c] = score;
-    highest = max(highest, score);
-  }
-  var shrink = exp_down_4(top - highest);
-  top = highest;
-  total *= shrink;
-  for (var c = 0u; c < count; c++) {
-    let score = scores[c];
-    let weight = select(exp_down_4(score - highest), vec4f(), score < vec4f(-3.3e38));
-    scores[c] = weight;
-    total += weight;
-  }
-  ${accumulate('sums', 'scores', 'v', keyAt(form, 'v'), ne, 'shrink')}`,
-)}
-let any = total != vec4f();
-var factors = select(vec4f(select(nan(), 0.0, p.zero_empty != 0u)), 1.0 / total, any);
-for (var r = 0u; r < ${HEIGHT}u; r++) {
-  if (lanes[r] < p.queries) {
-    lse[(batch * p.heads + head) * p.queries + lanes[r]] = select(0.0, top[r] + log_f(total[r]), any[r]);
-  }
-}
-${store('queries', 'y', 'sums', ne, (row) => outputRow(form, row), ' * factors[r]')}`,
+    rows: height * LANES,
+    declarations: [FUNCTIONS, ...declarations].filter(Boolean).join('\n'),
+    body: body(height, (line) => each(height, line)),
   };
+}
+
+/** `row{r}`, the rows of the invocation; those beyond the end are replaced by the last one, and not written. */
+const rowNumbers = (r: number, count: 'queries' | 'keys'): string =>
+  `let lane${r} = first_row + local + ${r * LANES}u; let row${r} = min(lane${r}, p.${count} - 1u);`;
+
+/** The vectors `{name}{r}_{i}` of row r of an operand, read from `at`. */
+const vectors = (name: string, r: number, n: number, at: string): string =>
+  `let ${name}_at${r} = ${at};\n${each(n, (i) => `let ${name}${r}_${i} = read_${name}(${name}_at${r}, ${i}u);`)}`;
+
+/** The sums `{name}{r}_{i}`, zero. */
+const zeros = (name: string, r: number, n: number): string =>
+  each(n, (i) => `var ${name}${r}_${i} = vec4f();`);
+
+/** `{out}{r}` = row r of `row` times the row of `other` that was read as `{other}_{i}`. */
+const product = (out: string, row: string, other: string, r: number, n: number): string =>
+  `let ${out}${r} = ${Array.from({ length: n }, (_, i) => `dot(${row}${r}_${i}, ${other}_${i})`).join(' + ')};`;
+
+/** The vectors `{name}_{i}` of a row that all lanes read. */
+const shared = (name: string, n: number, at: string): string =>
+  `let ${name}_at = ${at};\n${each(n, (i) => `let ${name}_${i} = read_${name}(${name}_at, ${i}u);`)}`;
+
+/** Writes the sums of row r, if it exists. */
+const write = (
+  binding: string,
+  sums: string,
+  r: number,
+  count: 'queries' | 'keys',
+  n: number,
+  at: string,
+  factor: string,
+): string => `if (lane${r} < p.${count}) {
+  let at = ${at};
+  ${each(n, (i) => `write_${binding}(at, ${i}u, ${sums}${r}_${i}${factor});`)}
+}`;
+
+const queryRow = (form: AttentionForm, r: number): string =>
+  `q_base + row${r} * ${stride(form, 'q', 'step')}`;
+const keyAt = (form: AttentionForm, x: 'k' | 'v', j: string): string =>
+  `${x}_base + ${j} * ${stride(form, x, 'step')}`;
+
+/** `seen{r}`: whether query r sees key j. */
+const seesKey = (form: AttentionForm, r: number): string =>
+  `let seen${r} = i32(j) <= high${r} && i32(j) > high${r} - p.window${form.padding ? ' && real' : ''};`;
+const realKey = (form: AttentionForm): string =>
+  form.padding ? 'let real = pad[p.pad_offset + batch * p.keys + j] != 0u;' : '';
+
+/** Reads q once, k and v once per row of the invocation; 4·D operations and an exponential per pair. */
+export function softwareForward(form: AttentionForm): AttentionText {
+  const [nd, ne] = [vectorsOf(form.D), vectorsOf(form.E)];
+  const declarations = [
+    reader(form, 'q', form.D),
+    reader(form, 'k', form.D),
+    reader(form, 'v', form.E),
+    writer(form, 'y', form.E),
+  ];
+  return text(
+    form,
+    declarations,
+    (_, rows) => `
+${place(form, heightOf(form) * LANES, 'queries')}
+${rows((r) => rowNumbers(r, 'queries'))}
+${rows((r) => vectors('q', r, nd, queryRow(form, r)))}
+${rows((r) => `let high${r} = i32(row${r}) + p.shift; var top${r} = ${LOWEST}; var total${r} = 0.0;`)}
+${rows((r) => zeros('sum', r, ne))}
+${keyRange(heightOf(form) * LANES)}
+for (var j = begin; j < end; j++) {
+  ${realKey(form)}
+  ${shared('k', nd, keyAt(form, 'k', 'j'))}
+  ${shared('v', ne, keyAt(form, 'v', 'j'))}
+  ${rows(
+    (r) => `${seesKey(form, r)}
+  ${product('dots', 'q', 'k', r, nd)}
+  let score${r} = select(${LOWEST}, dots${r} * p.scale, seen${r});
+  // One of the two exponentials, of what is gained and of what is kept, is always that of 0.
+  let higher${r} = score${r} > top${r};
+  let less${r} = exp_down(-abs(score${r} - top${r}));
+  let shrink${r} = select(1.0, less${r}, higher${r});
+  let weight${r} = select(select(less${r}, 1.0, higher${r}), 0.0, score${r} < -3.3e38);
+  top${r} = max(top${r}, score${r});
+  total${r} = total${r} * shrink${r} + weight${r};
+  ${each(ne, (i) => `sum${r}_${i} = sum${r}_${i} * shrink${r} + weight${r} * v_${i};`)}`,
+  )}
+}
+${rows(
+  (r) => `
+let any${r} = total${r} != 0.0;
+if (lane${r} < p.queries) {
+  lse[(batch * p.heads + head) * p.queries + lane${r}] = select(0.0, top${r} + log_f(total${r}), any${r});
+}
+let factor${r} = select(select(nan(), 0.0, p.zero_empty != 0u), 1.0 / total${r}, any${r});
+${write('y', 'sum', r, 'queries', ne, outputRow(form, `lane${r}`), ` * factor${r}`)}`,
+)}`,
+  );
 }
 
 /** dq = scale · Σ ds·k with ds = w·(g·v − δ), and the stats of the queries; 6·D operations and an exponential per pair. */
 export function softwareQueries(form: AttentionForm, apart: boolean): AttentionText {
-  const { D, E } = form;
-  const [nd, ne] = [vectorsOf(D), vectorsOf(E)];
-  return {
-    workgroupSize: LANES,
-    rows: ROWS,
-    declarations: `${FUNCTIONS}${EXP_DOWN_4}
-${reader(form, 'q', D)}
-${reader(form, 'k', D)}
-${reader(form, 'v', E)}
-${reader(form, 'g', E)}
-${apart ? '' : reader(form, 'y', E)}
-${writer(form, 'dq', D)}`,
-    body: `
-${place(form, ROWS, 'queries')}
-${place4('queries', {
-  q_rows: `q_base + rows * ${stride(form, 'q', 'step')}`,
-  g_rows: `p.g_offset + ${outputRow(form, 'rows')}`,
-})}
-${keyLimits(form)}
-var log_sum = vec4f();
-var delta = vec4f();
-for (var r = 0u; r < ${HEIGHT}u; r++) {
-  let n = (batch * p.heads + head) * p.queries + rows[r];
-  ${
+  const [nd, ne] = [vectorsOf(form.D), vectorsOf(form.E)];
+  const declarations = [
+    reader(form, 'q', form.D),
+    reader(form, 'k', form.D),
+    reader(form, 'v', form.E),
+    reader(form, 'g', form.E),
+    apart ? '' : reader(form, 'y', form.E),
+    writer(form, 'dq', form.D),
+  ];
+  const stats = (r: number): string =>
     apart
-      ? 'log_sum[r] = stats[2u * n]; delta[r] = stats[2u * n + 1u];'
-      : `
-  let y_at = g_rows[r] - p.g_offset + p.y_offset;
-  var sum = 0.0;
-  for (var d = 0u; d < ${ne}u; d++) { sum += dot(read_g(g_rows[r], d), read_y(y_at, d)); }
-  delta[r] = sum;
-  log_sum[r] = lse[p.lse_offset + n];
-  if (lanes[r] < p.queries) { stats[2u * n] = log_sum[r]; stats[2u * n + 1u] = sum; }`
-  }
+      ? `let log_sum${r} = stats[2u * n${r}]; let delta${r} = stats[2u * n${r} + 1u];`
+      : `let y_at${r} = g_at${r} - p.g_offset + p.y_offset;
+let delta${r} = ${Array.from({ length: ne }, (_, i) => `dot(g${r}_${i}, read_y(y_at${r}, ${i}u))`).join(' + ')};
+let log_sum${r} = lse[p.lse_offset + n${r}];
+if (lane${r} < p.queries) { stats[2u * n${r}] = log_sum${r}; stats[2u * n${r} + 1u] = delta${r}; }`;
+  return text(
+    form,
+    declarations,
+    (_, rows) => `
+${place(form, heightOf(form) * LANES, 'queries')}
+${rows((r) => rowNumbers(r, 'queries'))}
+${rows((r) => vectors('q', r, nd, queryRow(form, r)))}
+${rows((r) => vectors('g', r, ne, `p.g_offset + ${outputRow(form, `row${r}`)}`))}
+${rows((r) => `let high${r} = i32(row${r}) + p.shift; let n${r} = (batch * p.heads + head) * p.queries + row${r};`)}
+${rows(stats)}
+${rows((r) => zeros('sum', r, nd))}
+${keyRange(heightOf(form) * LANES)}
+for (var j = begin; j < end; j++) {
+  ${realKey(form)}
+  ${shared('k', nd, keyAt(form, 'k', 'j'))}
+  ${shared('v', ne, keyAt(form, 'v', 'j'))}
+  ${rows(
+    (r) => `${seesKey(form, r)}
+  ${product('dots', 'q', 'k', r, nd)}
+  ${product('slope', 'g', 'v', r, ne)}
+  let ds${r} = select(0.0, exp_down(dots${r} * p.scale - log_sum${r}) * (slope${r} - delta${r}), seen${r});
+  ${each(nd, (i) => `sum${r}_${i} += ds${r} * k_${i};`)}`,
+  )}
 }
-var sums: array<vec4f, ${HEIGHT * nd}>;
-var scores: array<vec4f, ${CHUNK}>;
-var slopes: array<vec4f, ${CHUNK}>;
-${keyRange(ROWS)}
-${chunks(
-  'j',
-  `
-  ${products('scores', 'q', 'k', keyAt(form, 'k'), nd)}
-  ${products('slopes', 'g', 'v', keyAt(form, 'v'), ne)}
-  for (var c = 0u; c < count; c++) {
-    ${seenKey(form)}
-    scores[c] = select(vec4f(), exp_down_4(scores[c] * p.scale - log_sum) * (slopes[c] - delta), seen);
-  }
-  ${accumulate('sums', 'scores', 'k', keyAt(form, 'k'), nd)}`,
-)}
-${store('queries', 'dq', 'sums', nd, (row) => gradientRow(form, row, 'queries', 'p.dq_step', D), ' * p.scale')}`,
-  };
+${rows((r) => write('dq', 'sum', r, 'queries', nd, gradientRow(form, `lane${r}`, 'queries', 'p.dq_step', form.D), ' * p.scale'))}`,
+  );
 }
 
 /** dk = scale · Σ ds·q and dv = Σ w·g of keys over the queries that see them; 8·D operations and an exponential per pair. */
 export function softwareKeys(form: AttentionForm, together: boolean): AttentionText {
-  const { D, E } = form;
-  const [nd, ne] = [vectorsOf(D), vectorsOf(E)];
-  const real = (r: number): string => `pad[p.pad_offset + batch * p.keys + rows[${r}]] != 0u`;
-  const queryAt = (c: string): string => `q_base + (i + ${c}) * ${stride(form, 'q', 'step')}`;
-  const gradientAt = (c: string): string => `p.g_offset + ${outputRow(form, `(i + ${c})`)}`;
+  const [nd, ne] = [vectorsOf(form.D), vectorsOf(form.E)];
+  const declarations = [
+    reader(form, 'q', form.D),
+    reader(form, 'k', form.D),
+    reader(form, 'v', form.E),
+    reader(form, 'g', form.E),
+    writer(form, 'dk', form.D),
+    together ? '' : writer(form, 'dv', form.E),
+  ];
   const valueStep = form.shared ? 'p.dk_step' : 'p.dv_step';
-  return {
-    workgroupSize: LANES,
-    rows: ROWS,
-    declarations: `${FUNCTIONS}${EXP_DOWN_4}
-${reader(form, 'q', D)}
-${reader(form, 'k', D)}
-${reader(form, 'v', E)}
-${reader(form, 'g', E)}
-${writer(form, 'dk', D)}
-${together ? '' : writer(form, 'dv', E)}`,
-    body: `
-${place(form, ROWS, 'keys')}
-${place4('keys', {
-  k_rows: `k_base + rows * ${stride(form, 'k', 'step')}`,
-  v_rows: `v_base + rows * ${stride(form, 'v', 'step')}`,
-})}
-let low = vec4i(rows) - p.shift;
-let high = low + p.window;
-${form.padding ? `let real = ${overRows('vec4<bool>', real)};` : ''}
-var key_sums: array<vec4f, ${HEIGHT * nd}>;
-var value_sums: array<vec4f, ${HEIGHT * ne}>;
-var scores: array<vec4f, ${CHUNK}>;
-var slopes: array<vec4f, ${CHUNK}>;
+  const real = (r: number): string =>
+    form.padding ? `let real${r} = pad[p.pad_offset + batch * p.keys + row${r}] != 0u;` : '';
+  return text(
+    form,
+    declarations,
+    (_, rows) => `
+${place(form, heightOf(form) * LANES, 'keys')}
+${rows((r) => rowNumbers(r, 'keys'))}
+${rows((r) => vectors('k', r, nd, keyAt(form, 'k', `row${r}`)))}
+${rows((r) => vectors('v', r, ne, keyAt(form, 'v', `row${r}`)))}
+${rows((r) => `let low${r} = i32(row${r}) - p.shift; ${real(r)}`)}
+${rows((r) => zeros('key_sum', r, nd))}
+${rows((r) => zeros('value_sum', r, ne))}
 let stats_base = (batch * p.heads + head) * p.queries;
-${queryRange(ROWS)}
-${chunks(
-  'i',
-  `
-  ${products('scores', 'k', 'q', queryAt, nd)}
-  ${products('slopes', 'v', 'g', gradientAt, ne)}
-  for (var c = 0u; c < count; c++) {
-    let position = vec4i(i32(i + c));
-    let log_sum = stats[2u * (stats_base + i + c)];
-    let delta = stats[2u * (stats_base + i + c) + 1u];
-    let seen = (position >= low) & (position < high)${form.padding ? ' & real' : ''};
-    let weight = select(vec4f(), exp_down_4(scores[c] * p.scale - log_sum), seen);
-    scores[c] = weight;
-    slopes[c] = select(vec4f(), weight * (slopes[c] - delta), seen);
-  }
-  ${accumulate('value_sums', 'scores', 'g', gradientAt, ne)}
-  ${accumulate('key_sums', 'slopes', 'q', queryAt, nd)}`,
-)}
-${store('keys', 'dk', 'key_sums', nd, (row) => `p.dk_offset + ${gradientRow(form, row, 'keys', 'p.dk_step', D)}`, ' * p.scale')}
-${store('keys', together ? 'dk' : 'dv', 'value_sums', ne, (row) => `p.dv_offset + ${gradientRow(form, row, 'keys', valueStep, E)}`, '')}`,
-  };
+${queryRange(heightOf(form) * LANES)}
+for (var i = begin; i < end; i++) {
+  ${shared('q', nd, `q_base + i * ${stride(form, 'q', 'step')}`)}
+  ${shared('g', ne, `p.g_offset + ${outputRow(form, 'i')}`)}
+  let log_sum = stats[2u * (stats_base + i)];
+  let delta = stats[2u * (stats_base + i) + 1u];
+  ${rows(
+    (
+      r,
+    ) => `let seen${r} = i32(i) >= low${r} && i32(i) < low${r} + p.window${form.padding ? ` && real${r}` : ''};
+  ${product('dots', 'k', 'q', r, nd)}
+  ${product('slope', 'v', 'g', r, ne)}
+  let weight${r} = select(0.0, exp_down(dots${r} * p.scale - log_sum), seen${r});
+  let ds${r} = select(0.0, weight${r} * (slope${r} - delta), seen${r});
+  ${each(ne, (x) => `value_sum${r}_${x} += weight${r} * g_${x};`)}
+  ${each(nd, (x) => `key_sum${r}_${x} += ds${r} * q_${x};`)}`,
+  )}
+}
+${rows((r) => write('dk', 'key_sum', r, 'keys', nd, `p.dk_offset + ${gradientRow(form, `lane${r}`, 'keys', 'p.dk_step', form.D)}`, ' * p.scale'))}
+${rows((r) => write(together ? 'dk' : 'dv', 'value_sum', r, 'keys', ne, `p.dv_offset + ${gradientRow(form, `lane${r}`, 'keys', valueStep, form.E)}`, ''))}`,
+  );
 }
