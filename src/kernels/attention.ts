@@ -11,6 +11,7 @@
  * whether there is padding; never on B, T, S or on what causal masks and windows hide: those are parameters.
  */
 import { type Dispatch, type Kernel, type KernelTarget, type View, wgslType } from '../device/types.js';
+import { chunkedForward, chunkedKeys, chunkedQueries } from './attention-chunks.js';
 import { gpuForward, gpuKeys, gpuQueries } from './attention-gpu.js';
 import { softwareForward, softwareKeys, softwareQueries } from './attention-software.js';
 import { type AttentionForm, type AttentionText, HEAD, STRIDES, statsText } from './attention-wgsl.js';
@@ -180,6 +181,15 @@ function dispatch(
 /** Rows per workgroup of each kernel. */
 const rowsOf = new Map<string, number>();
 
+const GPU = { forward: gpuForward, queries: gpuQueries, keys: gpuKeys };
+const NARROW = { forward: softwareForward, queries: softwareQueries, keys: softwareKeys };
+const CHUNKED = { forward: chunkedForward, queries: chunkedQueries, keys: chunkedKeys };
+
+/** The kernels for an adapter: software ones hold a narrow head in registers. */
+function textsOf({ kind }: KernelTarget, { D, E }: AttentionForm): typeof GPU {
+  return kind === 'gpu' ? GPU : Math.max(D, E) > 16 ? CHUNKED : NARROW;
+}
+
 /** y [B, T, H, E] and lse [B, H, T], both contiguous. Reads keys and values once per tile of queries. */
 export function attentionKernel(
   inputs: readonly [View, View, View, View | null],
@@ -195,7 +205,7 @@ export function attentionKernel(
     { name: 'y', view: y, kind: 'data', write: true },
     { name: 'lse', view: lse, kind: 'f32', write: true },
   ];
-  const make = target.kind === 'gpu' ? gpuForward : softwareForward;
+  const make = textsOf(target, plan.form).forward;
   return [dispatch('attention', plan, make, operands, u32('zero_empty'), [Number(p.zeroEmpty)], B * H, T)];
 }
 
@@ -231,7 +241,7 @@ export function attentionBackwardKernel(
   const plan = planOf(inputs, [g, y], target, p);
   const { unit } = plan;
   const stats = { buffer: scratch(Math.max(B * T * H, 1) * 8) };
-  const gpu = target.kind === 'gpu';
+  const texts = textsOf(target, plan.form);
   const list: Dispatch[] = [];
   const gradient = { name: 'g', view: g, kind: 'data' } as const;
   const output = { name: 'y', view: y, kind: 'data' } as const;
@@ -260,7 +270,7 @@ export function attentionBackwardKernel(
     const params = u32('g_offset', 'dq_step', ...(apart ? [] : ['y_offset', 'lse_offset']));
     const values = [g.offset / unit, dq.strides[1] / unit];
     if (!apart) values.push(y.offset / unit, lse.offset);
-    const make = (form: AttentionForm) => (gpu ? gpuQueries : softwareQueries)(form, apart);
+    const make = (form: AttentionForm) => texts.queries(form, apart);
     list.push(dispatch(`attentionQueries:${apart}`, plan, make, operands, params, values, B * H, T));
   }
   if (dk && dv && B * S * H > 0) {
@@ -276,7 +286,7 @@ export function attentionBackwardKernel(
     const own = !plan.form.shared;
     const params = u32('g_offset', 'dk_offset', 'dv_offset', 'dk_step', ...(own ? ['dv_step'] : []));
     const values = [g.offset, dk.offset, dv.offset, dk.strides[1], ...(own ? [dv.strides[1]] : [])];
-    const make = (form: AttentionForm) => (gpu ? gpuKeys : softwareKeys)(form, together);
+    const make = (form: AttentionForm) => texts.keys(form, together);
     list.push(
       dispatch(
         `attentionKeys:${together}`,
