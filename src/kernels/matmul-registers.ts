@@ -1,108 +1,101 @@
 /**
- * Matrix product without shared memory and barriers, for adapters in software: an invocation keeps `height` rows × 4 columns
- * in registers. All invocations of a workgroup that lie side by side read the same elements of A.
+ * Matrix product without shared memory and barriers, for adapters in software: an invocation keeps `height` rows × `wide`
+ * vectors of 4 columns in registers. Invocations of a workgroup that lie side by side read the same elements of A.
  */
 import { load } from './pointwise.js';
 import {
   each,
   LANES,
+  loadBias,
   loadVector,
   prologue,
+  ROWS_END,
+  type Reading,
   storeVector,
   type TextForm,
   type VariantText,
+  VECTORS_END,
 } from './matmul-text.js';
 
 export interface RegistersShape {
-  /** Rows of an invocation: 8, 4 or 1. */
+  /** Rows of an invocation: 16, 8, 4 or 1. */
   readonly height: number;
+  /** Vectors of 4 columns of an invocation. */
+  readonly wide: number;
   /** Invocations of a workgroup along n, and along m. */
   readonly across: number;
   readonly down: number;
 }
 
-export function registersText(form: TextForm, { height, across, down }: RegistersShape): VariantText {
+/** Vectors along k would make the loop four times as long, and drivers in software minutes slower to compile: none are read. */
+export function registersReading(reading: Reading): Reading {
+  return reading === 'k' ? 'single' : reading;
+}
+
+export function registersText(form: TextForm, { height, wide, across, down }: RegistersShape): VariantText {
   const [aType, bType] = form.types;
   const size = across * down;
-  // Vectors along k hold 4 steps; else a step at a time is as fast.
-  const steps = form.a === 'k' || form.b === 'k' ? 4 : 1;
   const quads = Math.ceil(height / 4);
+  const vector = (element: (i: number) => string) => `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
 
+  // Rows and columns beyond the edge repeat the last ones, and are not stored.
   const aStart =
     form.a === 'side'
-      ? each(quads, (q) => `var a${q} = a_base / 4u + min(row / 4u + ${q}u, p.m / 4u - 1u);`)
-      : each(height, (r) => {
-          const at = `a_base + min(row + ${r}u, p.m - 1u) * p.a_row`;
-          return `var a${r} = ${form.a === 'k' ? `(${at} + k_from) / 4u` : `${at} + k_from * p.a_col`};`;
-        });
-  const aSideStart = each(quads, (q) => `a${q} += k_from * a_step;`);
-  const aStep = form.a === 'side' ? 'p.a_col / 4u' : 'p.a_col';
-  const aLoads = {
-    k: () => each(height, (r) => `let av${r} = ${loadVector(aType, `a[a${r}]`)}; a${r} += 1u;`),
-    side: () =>
-      each(steps, (i) =>
-        each(
-          quads,
-          (q) => `let av${i}_${q} = ${loadVector(aType, `a[a${q}${i ? ` + ${i}u * a_step` : ''}]`)};`,
-        ),
-      ) + each(quads, (q) => `a${q} += ${steps}u * a_step;`),
-    single: () =>
-      each(height, (r) => {
-        const element = (i: number) => load(aType, `a[a${r}${i ? ` + ${i}u * a_step` : ''}]`);
-        const all = steps === 1 ? element(0) : `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
-        return `let av${r} = ${all}; a${r} += ${steps}u * a_step;`;
-      }),
-  }[form.a];
-  const aAt = (r: number, i: number): string =>
+      ? each(quads, (q) => `var a${q} = (a_base + min(row + ${4 * q}u, p.m - 4u) + k_from * p.a_col) / 4u;`)
+      : each(height, (r) => `var a${r} = a_base + min(row + ${r}u, p.m - 1u) * p.a_row + k_from * p.a_col;`);
+  const aLoads =
     form.a === 'side'
-      ? height < 4
-        ? `av${i}_0[row % 4u]`
-        : `av${i}_${r >> 2}.${LANES[r & 3]}`
-      : steps === 1
-        ? `av${r}`
-        : `av${r}.${LANES[i]}`;
+      ? each(quads, (q) => `let av${q} = ${loadVector(aType, `a[a${q}]`)}; a${q} += a_step;`)
+      : each(height, (r) => `let av${r} = ${load(aType, `a[a${r}]`)}; a${r} += a_step;`);
+  const aAt = (r: number): string =>
+    form.a !== 'side' ? `av${r}` : height < 4 ? 'av0[row % 4u]' : `av${r >> 2}.${LANES[r & 3]}`;
 
-  const bStart =
+  const bStart = each(wide, (v) =>
     form.b === 'side'
-      ? 'var b0 = (b_base + k_from * p.b_row + col) / 4u;'
-      : each(4, (j) => {
-          const at = `b_base + min(col + ${j}u, p.n - 1u) * p.b_col`;
-          return `var b${j} = ${form.b === 'k' ? `(${at} + k_from) / 4u` : `${at} + k_from * p.b_row`};`;
-        });
-  const bStep = form.b === 'side' ? 'p.b_row / 4u' : 'p.b_row';
-  const bLoads = {
-    k: () =>
-      each(4, (j) => `let t${j} = ${loadVector(bType, `b[b${j}]`)}; b${j} += 1u;`) +
-      each(4, (i) => `let bv${i} = vec4f(${[0, 1, 2, 3].map((j) => `t${j}.${LANES[i]}`).join(', ')});`),
-    side: () =>
-      each(steps, (i) => `let bv${i} = ${loadVector(bType, `b[b0${i ? ` + ${i}u * b_step` : ''}]`)};`) +
-      `b0 += ${steps}u * b_step;`,
-    single: () =>
-      each(steps, (i) => {
-        const element = (j: number) => load(bType, `b[b${j}${i ? ` + ${i}u * b_step` : ''}]`);
-        return `let bv${i} = vec4f(${[0, 1, 2, 3].map(element).join(', ')});`;
-      }) + each(4, (j) => `b${j} += ${steps}u * b_step;`),
-  }[form.b];
+      ? `var b${v} = (b_base + k_from * p.b_row + min(col0 + ${v}u * stride, p.n - 4u)) / 4u;`
+      : each(
+          4,
+          (j) =>
+            `var b${v}_${j} = b_base + min(col0 + ${v}u * stride + ${j}u, p.n - 1u) * p.b_col + k_from * p.b_row;`,
+        ),
+  );
+  const bLoads = (v: number): string =>
+    form.b === 'side'
+      ? `let bv${v} = ${loadVector(bType, `b[b${v}]`)}; b${v} += b_step;`
+      : `let bv${v} = ${vector((j) => load(bType, `b[b${v}_${j}]`))};` +
+        each(4, (j) => `b${v}_${j} += b_step;`);
 
+  const results = Array.from({ length: wide * height }, (_, i) => `c${i % height}_${Math.floor(i / height)}`);
   return {
     workgroupSize: size,
     body: `
 ${form.sums ? sumsText(form, size) : ''}
-${prologue(form, height * down, 4 * across)}
-let col = (col_group * ${across}u + local % ${across}u) * 4u;
-let row = (row_group * ${down}u + local / ${across}u) * ${height}u;
-if (col >= p.n || row >= p.m) { return; }
-let a_step = ${aStep}; let b_step = ${bStep};
+${prologue(form, height * down, 4 * wide * across)}
+let stride = ${4 * across}u;
+let col0 = (col_group * ${wide * across}u + ${down === 1 ? 'local' : `local % ${across}u`}) * 4u;
+let row = (row_group * ${down}u${down === 1 ? '' : ` + local / ${across}u`}) * ${height}u;
+if (col0 >= p.n || row >= p.m) { return; }
+let a_step = p.a_col${form.a === 'side' ? ' / 4u' : ''}; let b_step = p.b_row${form.b === 'side' ? ' / 4u' : ''};
 ${aStart}
-${form.a === 'side' ? aSideStart : ''}
 ${bStart}
-${each(height, (r) => `var c${r} = vec4f();`)}
-for (var k = k_from; k < k_to; k += ${steps}u) {
-${aLoads()}
-${bLoads()}
-${each(steps, (i) => each(height, (r) => `c${r} += ${aAt(r, i)} * bv${i};`))}
+${each(height, (r) => each(wide, (v) => `var c${r}_${v} = vec4f();`))}
+for (var k = k_from; k < k_to; k++) {
+${aLoads}
+${each(wide, bLoads)}
+${each(height, (r) => each(wide, (v) => `c${r}_${v} += ${aAt(r)} * bv${v};`))}
 }
-${each(height, (r) => `if (row + ${r}u < p.m) { ${storeVector(form, `(row + ${r}u)`, 'col', `c${r}`)} }`)}`,
+// In loops, with ends that compilers do not know: the text of an epilogue stands here once.
+var results = array<vec4f, ${wide * height}>(${results.join(', ')});
+let rows_here = min(${ROWS_END}, p.m - row);
+let wide_here = min(${VECTORS_END}, (p.n - col0 + stride - 1u) / stride);
+for (var v = 0u; v < wide_here; v++) {
+  let col = col0 + v * stride;
+  ${loadBias(form, 'col')}
+  for (var r = 0u; r < rows_here; r++) {
+    let value = results[v * ${height}u + r];
+    ${storeVector(form, '(row + r)', 'col', 'value')}
+  }
+}`,
   };
 }
 
@@ -114,14 +107,7 @@ function sumsText(form: TextForm, size: number): string {
   const value =
     form.a === 'side'
       ? loadVector(aType, 'a[(p.a_offset + k * p.a_col) / 4u + quad]')
-      : form.a === 'single'
-        ? `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`
-        : null;
-  const rowVector = (r: number) =>
-    loadVector(aType, `a[(p.a_offset + min(quad * 4u + ${r}u, p.m - 1u) * p.a_row + k) / 4u]`);
-  const turn = value
-    ? `sum += ${value};`
-    : each(4, (r) => `sum.${LANES[r]} += dot(${rowVector(r)}, vec4f(1.0));`);
+      : `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
   return `
 if (group >= p.tiles) {
   let quads = (p.m + 3u) / 4u;
@@ -129,7 +115,7 @@ if (group >= p.tiles) {
   let quad = place % quads;
   ${form.split ? 'let part = place / quads; let k_from = part * p.k_part; let k_to = min(p.k, k_from + p.k_part); if (k_from >= p.k) { return; }' : 'if (place >= quads) { return; } let k_from = 0u; let k_to = p.k;'}
   var sum = vec4f();
-  for (var k = k_from; k < k_to; k += ${value ? 1 : 4}u) { ${turn} }
+  for (var k = k_from; k < k_to; k++) { sum += ${value}; }
   ${storeSums(form, 'quad * 4u', 'sum')}
   return;
 }`;

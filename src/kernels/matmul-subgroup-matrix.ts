@@ -5,7 +5,15 @@
  */
 import type { DType } from '../device/dtype.js';
 import type { KernelTarget, SubgroupMatrix, WgslType } from '../device/types.js';
-import { each, prologue, type Reading, storeVector, type TextForm, type VariantText } from './matmul-text.js';
+import {
+  each,
+  loadBias,
+  prologue,
+  type Reading,
+  storeVector,
+  type TextForm,
+  type VariantText,
+} from './matmul-text.js';
 import { sumsText } from './matmul-tiles.js';
 
 /** A shape of the units that the kernel can use. */
@@ -94,7 +102,10 @@ for (var item = local; item < ${(SIDE * M * MATRIX_TILE) / 4}u; item += ${size}u
   let row = row_group * ${MATRIX_TILE}u + line / ${M}u * ${block}u + ${i * M}u + line % ${M}u;
   let col = col_group * ${MATRIX_TILE}u + item % ${MATRIX_TILE / 4}u * 4u;
   let value = ${vectorOf('item')};
-  if (row < p.m && col < p.n) { ${storeVector(form, 'row', 'col', 'value')} }
+  if (row < p.m && col < p.n) {
+    ${loadBias(form, 'col')}
+    ${storeVector(form, 'row', 'col', 'value')}
+  }
 }
 workgroupBarrier();`,
 )}

@@ -90,6 +90,17 @@ export function each(count: number, line: (i: number) => string): string {
   return Array.from({ length: count }, (_, i) => line(i)).join('\n');
 }
 
+/**
+ * Ends of loops over the rows, vectors and lanes of a block, in bytes of the parameter `ends`: what is done to results. Compilers that know them unroll
+ * the loops, and those of software adapters then take several times as long for text that runs once per block.
+ */
+export function endsOf(rows: number, vectors: number): number {
+  return rows | (vectors << 8) | (4 << 16);
+}
+export const ROWS_END = '(p.ends & 0xffu)';
+export const VECTORS_END = '((p.ends >> 8u) & 0xffu)';
+const LANES_END = '((p.ends >> 16u) & 0xffu)';
+
 /** The WGSL type of a binding. */
 function bound(type: WgslType, vectors: boolean): Kernel['bindings'][number]['type'] {
   return vectors ? (`vec4<${type}>` as 'vec4<f32>') : type;
@@ -116,7 +127,19 @@ export function buildKernel(key: string, form: TextForm, text: VariantText): Ker
     read('b', bType, form.b !== 'single'),
     write('y', form.split ? 'f32' : yType, form.vectors),
   ];
-  const params = u32('m', 'n', 'k', 'a_offset', 'a_row', 'a_col', 'b_offset', 'b_row', 'b_col', 'k_part');
+  const params = u32(
+    'm',
+    'n',
+    'k',
+    'a_offset',
+    'a_row',
+    'a_col',
+    'b_offset',
+    'b_row',
+    'b_col',
+    'k_part',
+    'ends',
+  );
   if (form.sums) params.push(...u32('tiles'));
   if (form.split) params.push(...u32('part_size'));
   else {
@@ -151,11 +174,16 @@ export function buildKernel(key: string, form: TextForm, text: VariantText): Ker
 export function operands(
   job: MatmulJob,
   form: TextForm,
-  { kPart, tiles, partial }: { kPart: number; tiles: number; partial: DeviceBuffer | null },
+  {
+    kPart,
+    ends,
+    tiles,
+    partial,
+  }: { kPart: number; ends: number; tiles: number; partial: DeviceBuffer | null },
 ): { buffers: DeviceBuffer[]; params: number[] } {
   const { layout: l, a, b, y, epilogue } = job;
   const buffers = [a.buffer, b.buffer, partial ?? y.buffer];
-  const params = [l.m, l.n, l.k, a.offset, l.aRow, l.aCol, b.offset, l.bRow, l.bCol, kPart];
+  const params = [l.m, l.n, l.k, a.offset, l.aRow, l.aCol, b.offset, l.bRow, l.bCol, kPart, ends];
   if (form.sums) params.push(tiles);
   if (form.split) params.push(partSize(job));
   else {
@@ -222,23 +250,28 @@ export function storeSingle(form: TextForm, row: string, col: string, value: str
   return `{ ${lines.join('\n')} }`;
 }
 
-/** Stores a vector of the four columns from `col` on, a multiple of 4, as far as they exist; row < m. */
+/** Where a bias is added, loads its four columns from `col` on as `bias_v`; those beyond the edge repeat the last one. */
+export function loadBias(form: TextForm, col: string): string {
+  if (!form.bias || form.split || !form.vectors) return '';
+  const element = (i: number) => load(form.bias!, `bias[p.bias_offset + (${col} + ${i}u) * p.bias_step]`);
+  return `let bias_v = vec4f(${[0, 1, 2, 3].map(element).join(', ')});`;
+}
+
+/**
+ * Stores a vector of the four columns from `col` on, a multiple of 4, as far as they exist; row < m. `value` is a variable, and
+ * `loadBias` stands before. What is done to each lane stands in a loop that compilers cannot unroll: activations are long.
+ */
 export function storeVector(form: TextForm, row: string, col: string, value: string): string {
+  const lanes = `let lanes = min(${LANES_END}, p.n - ${col});`;
   if (!form.vectors) {
-    return each(
-      4,
-      (i) =>
-        `if (${col} + ${i}u < p.n) { ${storeSingle(form, row, `${col} + ${i}u`, `${value}.${LANES[i]}`)} }`,
-    );
+    return `{ ${lanes}
+for (var lane = 0u; lane < lanes; lane++) { ${storeSingle(form, row, `(${col} + lane)`, `${value}[lane]`)} } }`;
   }
   const place = `((entry * p.m + ${row}) * p.n + ${col})`;
   if (form.split) return `y[(part * p.part_size + ${place}) / 4u] = ${value};`;
   const lines = [`let at = ${place};`];
   let result = value;
-  if (form.bias) {
-    const element = (i: number) => load(form.bias!, `bias[p.bias_offset + (${col} + ${i}u) * p.bias_step]`);
-    result += ` + vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
-  }
+  if (form.bias) result += ' + bias_v';
   if (form.residual) {
     const { type, vectors } = form.residual;
     const element = (i: number) => load(type, `residual[p.residual_offset + at + ${i}u]`);
@@ -246,12 +279,12 @@ export function storeVector(form: TextForm, row: string, col: string, value: str
       ? ` + ${loadVector(type, 'residual[(p.residual_offset + at) / 4u]')}`
       : ` + vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
   }
-  lines.push(`let sum = ${result};`);
+  lines.push(`var sum = ${result};`);
   const cast = (type: WgslType, v: string) => (type === 'f16' ? `vec4<f16>(${v})` : v);
   if (form.z) lines.push(`z[at / 4u] = ${cast(form.z, 'sum')};`);
-  const active = form.activation
-    ? `vec4f(${LANES.map((lane) => `activation(sum.${lane})`).join(', ')})`
-    : 'sum';
-  lines.push(`y[at / 4u] = ${cast(form.types[2], active)};`);
+  if (form.activation) {
+    lines.push(lanes, 'for (var lane = 0u; lane < lanes; lane++) { sum[lane] = activation(sum[lane]); }');
+  }
+  lines.push(`y[at / 4u] = ${cast(form.types[2], 'sum')};`);
   return `{ ${lines.join('\n')} }`;
 }

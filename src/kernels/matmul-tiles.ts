@@ -9,12 +9,15 @@ import { storeSums } from './matmul-registers.js';
 import {
   each,
   LANES,
+  loadBias,
   loadVector,
   prologue,
   type Reading,
+  ROWS_END,
   storeVector,
   type TextForm,
   type VariantText,
+  VECTORS_END,
 } from './matmul-text.js';
 
 export interface TileShape {
@@ -98,17 +101,49 @@ while (k0 < k_to) {
   }
   workgroupBarrier();
 }
-${each(rowsOf, (r) =>
-  each(
-    colVectors,
-    (v) => `{
-  let row = row_group * ${rows}u + (tile_row + ${(r >> 2) * side}u) * 4u + ${r & 3}u;
-  let col = col_group * ${columns}u + (tile_col + ${v * side}u) * 4u;
-  if (row < p.m && col < p.n) { ${storeVector(form, 'row', 'col', `c${r}_${v}`)} }
-}`,
-  ),
-)}`,
+${epilogue(form, rowVectors, colVectors, side)}`,
   };
+}
+
+/** Stores the results; where an activation follows, its text stands there once. */
+function epilogue(form: TextForm, rowVectors: number, colVectors: number, side: number): string {
+  const height = rowVectors * 4;
+  const rowAt = (quad: string, r: string) =>
+    `row_group * ${height * side}u + (tile_row + ${quad} * ${side}u) * 4u + ${r}`;
+  const colAt = (v: string) => `col_group * ${4 * colVectors * side}u + (tile_col + ${v} * ${side}u) * 4u`;
+  if (!form.activation || form.split) {
+    return each(
+      colVectors,
+      (v) => `{
+  let col = ${colAt(`${v}u`)};
+  if (col < p.n) {
+    ${loadBias(form, 'col')}
+    ${each(
+      height,
+      (r) => `{
+      let row = ${rowAt(`${r >> 2}u`, `${r & 3}u`)};
+      if (row < p.m) { ${storeVector(form, 'row', 'col', `c${r}_${v}`)} }
+    }`,
+    )}
+  }
+}`,
+    );
+  }
+  const results = Array.from(
+    { length: colVectors * height },
+    (_, i) => `c${i % height}_${Math.floor(i / height)}`,
+  );
+  return `var results = array<vec4f, ${results.length}>(${results.join(', ')});
+for (var v = 0u; v < ${VECTORS_END}; v++) {
+  let col = ${colAt('v')};
+  if (col >= p.n) { break; }
+  ${loadBias(form, 'col')}
+  for (var r = 0u; r < ${ROWS_END}; r++) {
+    let row = ${rowAt('(r / 4u)', '(r % 4u)')};
+    let value = results[v * ${height}u + r];
+    if (row < p.m) { ${storeVector(form, 'row', 'col', 'value')} }
+  }
+}`;
 }
 
 /** Which block an invocation takes: neighbours walk along the dim that is contiguous in memory. Sets `step` and `lane`. */

@@ -17,6 +17,8 @@ export interface MatmulCase {
 }
 
 export type MatmulVariant =
+  | 'registers-16x8'
+  | 'registers-8x8'
   | 'registers-8x4'
   | 'registers-4x4'
   | 'registers-1x4'
@@ -47,8 +49,10 @@ const DEFAULT: MatmulTable = {
   software: [
     { m: 1, variant: 'registers-1x4' },
     { m: 4, variant: 'registers-4x4' },
-    { results: 2048, variant: 'registers-4x4' },
-    { variant: 'registers-8x4' },
+    { results: 1024, variant: 'registers-4x4' },
+    { results: 4095, variant: 'registers-8x4' },
+    { m: 8, variant: 'registers-8x8' },
+    { variant: 'registers-16x8' },
   ],
   gpu: [
     { m: 4, variant: 'rows' },
@@ -81,7 +85,14 @@ export function withMatmulVariant<T>(variant: MatmulVariant, fn: () => T, parts?
   }
 }
 
-const REGISTERS: readonly MatmulVariant[] = ['registers-8x4', 'registers-4x4', 'registers-1x4'];
+/** Rows, and vectors of 4 columns, that an invocation of each variant keeps in registers. */
+export const REGISTERS: Partial<Record<MatmulVariant, { readonly height: number; readonly wide: number }>> = {
+  'registers-16x8': { height: 16, wide: 2 },
+  'registers-8x8': { height: 8, wide: 2 },
+  'registers-8x4': { height: 8, wide: 1 },
+  'registers-4x4': { height: 4, wide: 1 },
+  'registers-1x4': { height: 1, wide: 1 },
+};
 
 /** The shared-memory tiles of each variant. */
 export const TILES: Partial<Record<MatmulVariant, TileShape>> = {
@@ -98,7 +109,7 @@ export function matrixShapeFor(dtype: DType, target: KernelTarget): MatrixShape 
 
 /** Every variant that can compute a case on an adapter: what `npm run bench -- tune` tries. */
 export function matmulVariants(c: MatmulCase, target: KernelTarget): MatmulVariant[] {
-  const all: MatmulVariant[] = [...REGISTERS, ...(Object.keys(TILES) as MatmulVariant[])];
+  const all = [...Object.keys(REGISTERS), ...Object.keys(TILES)] as MatmulVariant[];
   if (c.m <= 4 && !c.sums) all.push('rows');
   if (c.m >= 16 && c.n >= 16 && matrixShapeFor(c.dtype, target)) all.push('matrix-64x64');
   return all;

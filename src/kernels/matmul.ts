@@ -16,12 +16,13 @@ import {
   wgslType,
 } from '../device/types.js';
 import { matmulLayout } from './matmul-layout.js';
-import { registersText } from './matmul-registers.js';
+import { registersReading, registersText } from './matmul-registers.js';
 import { rowsColumns, rowsText } from './matmul-rows.js';
 import { combineParts } from './matmul-split.js';
 import { MATRIX_TILE, matrixText } from './matmul-subgroup-matrix.js';
 import {
   buildKernel,
+  endsOf,
   type MatmulJob,
   operands,
   partSize,
@@ -30,7 +31,7 @@ import {
   type VariantText,
 } from './matmul-text.js';
 import { sumGroups, tilesText } from './matmul-tiles.js';
-import { chooseVariant, type MatmulVariant, matrixShapeFor, TILES } from './matmul-variants.js';
+import { chooseVariant, type MatmulVariant, matrixShapeFor, REGISTERS, TILES } from './matmul-variants.js';
 
 const cache = new Map<string, Kernel>();
 
@@ -60,8 +61,7 @@ export function matmulDispatches(
   const kPart = Math.max(Math.ceil(k / parts / 32) * 32, 32);
   const layers = Math.max(Math.ceil(k / kPart), 1);
   const split = parts > 1 && layers > 1;
-  const form = { ...whole, ...(split ? { split } : {}), ...(variant === 'rows' ? SINGLES : {}) };
-  if (form.residual && variant === 'rows') form.residual = { ...form.residual, vectors: false };
+  const form = formFor(variant, split ? { ...whole, split } : whole);
   const plan = planOf(variant, form, target, n, m);
   const key = keyOf(plan.key, form);
   let kernel = cache.get(key);
@@ -72,13 +72,22 @@ export function matmulDispatches(
   if (sums) workgroups += plan.sumGroups(m, split ? layers : 1);
   const partial: DeviceBuffer | null = split ? scratch(4 * layers * partSize(job)) : null;
   const dispatches: Dispatch[] = [
-    { kernel, ...operands(job, form, { kPart: split ? kPart : k, tiles, partial }), workgroups },
+    {
+      kernel,
+      ...operands(job, form, { kPart: split ? kPart : k, ends: plan.ends, tiles, partial }),
+      workgroups,
+    },
   ];
   if (partial) dispatches.push(combineParts(job, whole, partial, layers));
   return dispatches;
 }
 
-const SINGLES = { vectors: false } as const;
+/** The form that a variant takes: not all read and write vectors. */
+function formFor(variant: MatmulVariant, form: TextForm): TextForm {
+  if (REGISTERS[variant]) return { ...form, a: registersReading(form.a), b: registersReading(form.b) };
+  if (variant !== 'rows') return form;
+  return { ...form, vectors: false, residual: form.residual && { ...form.residual, vectors: false } };
+}
 
 /** What the text depends on, whatever the variant. */
 function formOf({ layout: l, a, b, y, epilogue = {}, sums }: MatmulJob): TextForm {
@@ -114,16 +123,10 @@ function keyOf(variant: string, f: TextForm): string {
 }
 
 /** Invocations of a workgroup of `registers` along n: as many as there are columns for, up to 16. */
-function acrossOf(n: number): number {
-  const vectors = Math.ceil(n / 4);
+function acrossOf(n: number, wide: number): number {
+  const vectors = Math.ceil(n / (4 * wide));
   return vectors > 8 ? 16 : vectors > 4 ? 8 : vectors > 1 ? 4 : 1;
 }
-
-const HEIGHTS: Partial<Record<MatmulVariant, number>> = {
-  'registers-8x4': 8,
-  'registers-4x4': 4,
-  'registers-1x4': 1,
-};
 
 /** Workgroups of a variant for all results, k in one part. */
 function groupsOf(variant: MatmulVariant, form: TextForm, m: number, n: number, entries: number): number {
@@ -137,13 +140,16 @@ function blockOf(variant: MatmulVariant, form: TextForm, n: number): [rows: numb
   if (tile) return [tile.rowVectors * 4 * tile.side, tile.colVectors * 4 * tile.side];
   if (variant === 'rows') return [4, rowsColumns(form)];
   if (variant === 'matrix-64x64') return [MATRIX_TILE, MATRIX_TILE];
-  const across = acrossOf(n);
-  return [HEIGHTS[variant]! * (16 / across), 4 * across];
+  const { height, wide } = REGISTERS[variant]!;
+  const across = acrossOf(n, wide);
+  return [height * (16 / across), 4 * wide * across];
 }
 
 interface Plan {
   readonly key: string;
   readonly text: () => VariantText;
+  /** Ends of the loops over an invocation's results. */
+  readonly ends: number;
   /** Workgroups that add up the rows of A. */
   readonly sumGroups: (m: number, layers: number) => number;
 }
@@ -155,12 +161,13 @@ function planOf(variant: MatmulVariant, form: TextForm, target: KernelTarget, n:
     return {
       key: variant,
       text: () => tilesText(form, tile),
+      ends: endsOf(4 * tile.rowVectors, tile.colVectors),
       sumGroups: (rows, layers) => sumGroups(rows) * layers,
     };
   }
   if (variant === 'rows') {
     const height = m > 1 ? 4 : 1;
-    return { key: `rows-${height}`, text: () => rowsText(form, height), sumGroups: none };
+    return { key: `rows-${height}`, text: () => rowsText(form, height), ends: 0, sumGroups: none };
   }
   if (variant === 'matrix-64x64') {
     const shape = matrixShapeFor(form.types[0] === 'f16' ? 'float16' : 'float32', target)!;
@@ -169,14 +176,17 @@ function planOf(variant: MatmulVariant, form: TextForm, target: KernelTarget, n:
     return {
       key: `matrix-64x64:${size}:${componentType}:${M}:${N}:${K}`,
       text: () => matrixText(form, shape, size),
+      ends: endsOf(0, 0),
       sumGroups: (rows, layers) => sumGroups(rows) * layers,
     };
   }
-  const [height, across] = [HEIGHTS[variant]!, acrossOf(n)];
-  const shape = { height, across, down: 16 / across };
+  const { height, wide } = REGISTERS[variant]!;
+  const across = acrossOf(n, wide);
+  const shape = { height, wide, across, down: 16 / across };
   return {
     key: `${variant}:${across}`,
     text: () => registersText(form, shape),
+    ends: endsOf(height, wide),
     sumGroups: (rows, layers) => Math.ceil((Math.ceil(rows / 4) * layers) / 16),
   };
 }

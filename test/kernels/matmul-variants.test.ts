@@ -32,6 +32,8 @@ const UNITS: SubgroupMatrix = {
 };
 
 const ALL: readonly MatmulVariant[] = [
+  'registers-16x8',
+  'registers-8x8',
   'registers-8x4',
   'registers-4x4',
   'registers-1x4',
@@ -131,6 +133,8 @@ const SPLIT = new Set(['a longer k', 'bias and activation', 'gradients of weight
 
 /** Variants of one text run all cases once, and the others these: kernels with barriers take SwiftShader seconds to compile. */
 const FEW: Partial<Record<MatmulVariant, readonly string[]>> = {
+  'registers-8x8': ['left side transposed', 'bias and residual, odd sizes'],
+  'registers-8x4': ['right side transposed', 'batches'],
   'registers-4x4': ['odd sizes', 'left side transposed'],
   'registers-1x4': ['one row', 'left side transposed'],
   'tiles-128x128': ['rows and columns'],
