@@ -70,7 +70,7 @@ function report(speeds: readonly Measured[]): void {
   const fastest = (key: 'small' | 'larger'): string =>
     speeds.reduce((best, s) => (s[key] < best[key] ? s : best)).name;
   const width = Math.max(...speeds.map((s) => s.name.length));
-  console.log('\nMilliseconds per training step    55,000 parameters   900,000 parameters');
+  console.log('\nMilliseconds per training step    60,000 parameters   420,000 parameters');
   for (const { name, small, larger } of speeds) {
     console.log(
       `  ${name.padEnd(width)}  ${small.toFixed(2).padStart(10)}  ${larger.toFixed(2).padStart(10)}`,
