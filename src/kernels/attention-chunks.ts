@@ -4,7 +4,7 @@
  *
  * A workgroup has rows of one head only and walks the union of the keys that they see. Loads cost more than arithmetic on these
  * adapters, so each vector of a key serves four rows, whose own vectors, or sums, stay in registers for the whole
- * chunk. Loops along D and E stay loops: these drivers compile some tenths of a second for each load in the text.
+ * chunk. Loops over blocks of D and E stay loops: these drivers compile some tenths of a second for each load in the text.
  */
 import {
   type AttentionForm,
@@ -60,9 +60,8 @@ function blocks(n: number, body: (d: string, size: number, single: boolean) => s
 }
 
 /** `other`: vectors d … of the row at `at`. */
-const readOther = (other: string, d: string, size: number): string => `
-var other: array<vec4f, ${size}>;
-for (var x = 0u; x < ${size}u + zero; x++) { other[x] = read_${other}(at, ${d} + x); }`;
+const readOther = (other: string, d: string, size: number): string =>
+  each(size, (i) => `let other${i} = read_${other}(at, ${d} + ${i}u);`);
 
 /** `out`[c] = the rows of `row` times row c of the chunk of `other`; `otherAt` says where that begins. */
 const products = (
@@ -74,7 +73,7 @@ const products = (
 ): string =>
   blocks(n, (d, size, single) => {
     const sum = (r: number): string =>
-      Array.from({ length: size }, (_, i) => `dot(row[${r * size + i}], other[${i}])`).join(' + ');
+      Array.from({ length: size }, (_, i) => `dot(row[${r * size + i}], other${i})`).join(' + ');
     return `
 var row: array<vec4f, ${HEIGHT * size}>;
 for (var x = 0u; x < ${HEIGHT * size}u + zero; x++) { row[x] = read_${row}(${row}_rows[x / ${size}u], ${d} + x % ${size}u); }
@@ -105,7 +104,7 @@ for (var c = 0u; c < count; c++) {
   let at = ${otherAt('c')};
   ${readOther(other, d, size)}
   let weight = ${weights}[c];
-  ${rows((r) => each(size, (i) => `part[${r * size + i}] += weight.${lane[r]} * other[${i}];`))}
+  ${rows((r) => each(size, (i) => `part[${r * size + i}] += weight.${lane[r]} * other${i};`))}
 }
 for (var x = 0u; x < ${HEIGHT * size}u + zero; x++) { ${sums}[${at}] = part[x]; }`;
   });
