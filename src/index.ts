@@ -17,8 +17,6 @@ export { type BackwardOptions, backward } from './autograd/engine.js';
 export * as autograd from './autograd/index.js';
 export { enableGrad, isGradEnabled, noGrad, setDebug } from './autograd/mode.js';
 export type { Hook } from './autograd/node.js';
-export { type ProfileOptions, profile } from './autograd/profile.js';
-export type { HostSpan, ProfiledStep, ProfileReport, ProfileRow } from './autograd/profile-report.js';
 // Elementwise
 export {
   elu,
@@ -37,6 +35,7 @@ export {
   attentionPacked,
   scaledDotProductAttention,
 } from './autograd/ops/attention.js';
+export { biasGelu } from './autograd/ops/bias-gelu.js';
 // Views
 export {
   clone,
@@ -77,7 +76,6 @@ export {
 export { cumsum } from './autograd/ops/cumsum.js';
 // Networks
 export { dropout } from './autograd/ops/dropout.js';
-export { biasGelu } from './autograd/ops/bias-gelu.js';
 export { dropoutAdd } from './autograd/ops/dropout-add.js';
 export {
   type ArgOptions,
@@ -182,6 +180,8 @@ export {
   unflatten,
   unsqueeze,
 } from './autograd/ops/views.js';
+export { type ProfileOptions, profile } from './autograd/profile.js';
+export type { HostSpan, ProfiledStep, ProfileReport, ProfileRow } from './autograd/profile-report.js';
 // Everything above this layer
 /** Texts, vocabularies, batches, count baselines, and the safetensors format in memory. Files are in `dawngrad/node`. */
 export * as data from './data/index.js';

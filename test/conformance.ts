@@ -2,11 +2,12 @@
  * The conformance suite as plain data: cases derived from the op table for a device. vitest, a browser page and a bare
  * script all run the same cases.
  */
-import { enableGrad, noGrad } from '../src/autograd/mode.js';
+
 import { grad } from '../src/autograd/engine.js';
 import { gradcheck, gradgradcheck } from '../src/autograd/gradcheck.js';
-import { permute, slice } from '../src/autograd/ops/views.js';
+import { enableGrad, noGrad } from '../src/autograd/mode.js';
 import { registry, viewRegistry } from '../src/autograd/op.js';
+import { permute, slice } from '../src/autograd/ops/views.js';
 import { type DType, isFloat } from '../src/device/dtype.js';
 import type { Device } from '../src/device/types.js';
 import { cpuDevice } from '../src/tensor/default-device.js';

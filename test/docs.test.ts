@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import '../src/autograd/methods.js';
 import { CharTransformer } from '../src/models/char-transformer.js';
 import { LARGE, SMALL } from '../src/train/char-lm.js';
+import { withCounts } from './support/counts.js';
 import {
   type Block,
   expectations,
@@ -20,7 +21,6 @@ import {
   readPages,
   runs,
 } from './support/doc-blocks.js';
-import { withCounts } from './support/counts.js';
 import { shellProblem } from './support/doc-shell.js';
 import { ADAPTER, problem } from './support/webgpu.js';
 

@@ -5,7 +5,7 @@ import '../src/autograd/methods.js';
 import { grad } from '../src/autograd/engine.js';
 import { tensor } from '../src/tensor/factories.js';
 import { scope } from '../src/tensor/lifetime.js';
-import { numel, viewStrides, contiguousStrides } from '../src/tensor/shape.js';
+import { contiguousStrides, numel, viewStrides } from '../src/tensor/shape.js';
 import type { Tensor } from '../src/tensor/tensor.js';
 
 const size = fc.integer({ min: 0, max: 4 });

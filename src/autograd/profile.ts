@@ -4,7 +4,7 @@ import { type HostPart, inPhase, type Tracer, tracing } from '../device/tracing.
 import type { Device, ProfiledDispatch, Profiling } from '../device/types.js';
 import { defaultDevice } from '../tensor/default-device.js';
 import { scope } from '../tensor/lifetime.js';
-import { type HostSpan, ProfileReport, type ProfiledStep } from './profile-report.js';
+import { type HostSpan, type ProfiledStep, ProfileReport } from './profile-report.js';
 
 export interface ProfileOptions {
   /** Runs before anything is timed: the first compile kernels, or capture. Default 2. */

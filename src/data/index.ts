@@ -24,8 +24,8 @@ export {
   serializeSafetensors,
 } from './safetensors.js';
 export {
-  safetensorsEntry,
   type SafetensorsValues,
+  safetensorsEntry,
   toFloat32,
   toFloat64,
   toInt32,

@@ -14,7 +14,7 @@ import {
 } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
 import { load, type ParamSpec, store, workgroups } from './pointwise.js';
-import { bindingType, rowCode, type RowForm } from './row.js';
+import { bindingType, type RowForm, rowCode } from './row.js';
 import { normalCdf, normalPdf, sigmoid } from './special.js';
 import { declarations, snippet } from './wgsl.js';
 import { EXP, NORMAL_CDF, SIGMOID } from './wgsl-math.js';

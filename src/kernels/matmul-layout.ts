@@ -1,6 +1,7 @@
 /** How the operands of a matrix product lie in memory, whatever their ranks: one batch of plain products. */
-import { type Collapsed, collapse, forEachRow } from './collapse.js';
+
 import { broadcastShapes, numel, type Shape } from '../tensor/shape.js';
+import { type Collapsed, collapse, forEachRow } from './collapse.js';
 
 interface Strided {
   readonly shape: Shape;

@@ -2,20 +2,21 @@
  * Matrix product without shared memory and barriers, for adapters in software: an invocation keeps `height` rows × `wide`
  * vectors of 4 columns in registers. Invocations of a workgroup that lie side by side read the same elements of A.
  */
-import { load } from './pointwise.js';
+
 import {
   each,
   LANES,
   loadBias,
   loadVector,
   prologue,
-  ROWS_END,
   type Reading,
+  ROWS_END,
   storeVector,
   type TextForm,
   type VariantText,
   VECTORS_END,
 } from './matmul-text.js';
+import { load } from './pointwise.js';
 
 export interface RegistersShape {
   /** Rows of an invocation: 16, 8, 4 or 1. */

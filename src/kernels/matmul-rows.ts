@@ -2,8 +2,9 @@
  * Matrix product of up to 4 rows, for GPUs, as in decoding: a workgroup takes a few columns of all rows and splits k over its
  * invocations, whose sums are added in a fixed order. Reads B once; neighbouring invocations read neighbouring memory.
  */
-import { load } from './pointwise.js';
+
 import { each, loadVector, prologue, storeSingle, type TextForm, type VariantText } from './matmul-text.js';
+import { load } from './pointwise.js';
 
 const TEAM = 256;
 

@@ -4,7 +4,6 @@
  * memory into registers.
  */
 import type { WgslType } from '../device/types.js';
-import { load } from './pointwise.js';
 import { storeSums } from './matmul-registers.js';
 import {
   each,
@@ -19,6 +18,7 @@ import {
   type VariantText,
   VECTORS_END,
 } from './matmul-text.js';
+import { load } from './pointwise.js';
 
 export interface TileShape {
   /** Vectors of 4 rows and of 4 columns of results that an invocation keeps: 1 or 2. */

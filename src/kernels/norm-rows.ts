@@ -8,7 +8,7 @@
 import type { Dispatch, HostArray, KernelCall, View } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
 import type { ParamSpec } from './pointwise.js';
-import { type Fold, type RowCode, rowDispatch, type RowTemplate, total } from './row.js';
+import { type Fold, type RowCode, type RowTemplate, rowDispatch, total } from './row.js';
 
 export interface NormRowsParams {
   readonly eps: number;

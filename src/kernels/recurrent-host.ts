@@ -1,6 +1,6 @@
 /** Recurrent layers on the host: the steps of whole sequences around a cell; see recurrent-scan.ts for symbols and layouts. */
 import type { HostArray } from '../device/types.js';
-import { scanOf, type ScanParams } from './recurrent-scan.js';
+import { type ScanParams, scanOf } from './recurrent-scan.js';
 import type { ScanCell } from './recurrent-text.js';
 
 export type Data = HostArray['data'];

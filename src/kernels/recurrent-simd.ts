@@ -3,7 +3,7 @@
  * of the batch. See recurrent-scan.ts for symbols and layouts.
  */
 import type { SimdModule, SimdView } from '../device/types.js';
-import { type Scan, scanOf, type ScanParams } from './recurrent-scan.js';
+import { type Scan, type ScanParams, scanOf } from './recurrent-scan.js';
 
 type Simd = (
   module: SimdModule,

@@ -1,8 +1,9 @@
 /** A decoder-only Transformer over characters: the model that `npm start` trains. */
-import { Dropout, Embedding, LayerNorm, Linear, Module, ModuleList } from '../nn/index.js';
-import * as F from '../nn/functional.js';
+
 import { narrow } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
+import * as F from '../nn/functional.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, ModuleList } from '../nn/index.js';
 import { formatShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 

@@ -8,8 +8,9 @@ export {
 export { biasGelu } from '../autograd/ops/bias-gelu.js';
 export { dropout } from '../autograd/ops/dropout.js';
 export { dropoutAdd } from '../autograd/ops/dropout-add.js';
-export { embedding, type EmbeddingOptions } from '../autograd/ops/index.js';
+export { type EmbeddingOptions, embedding } from '../autograd/ops/index.js';
 export { pad } from '../autograd/ops/join.js';
+export { type LinearActivation, type LinearOptions, linear } from '../autograd/ops/linear.js';
 export { linearCrossEntropy } from '../autograd/ops/linear-cross-entropy.js';
 export {
   bceLoss,
@@ -21,7 +22,6 @@ export {
   nllLoss,
   smoothL1Loss,
 } from '../autograd/ops/losses.js';
-export { linear, type LinearActivation, type LinearOptions } from '../autograd/ops/linear.js';
 export { addLayerNorm, addRMSNorm, layerNorm, rmsNorm } from '../autograd/ops/norm-layers.js';
 export { oneHot } from '../autograd/ops/one-hot.js';
 export { logSoftmax, softmax } from '../autograd/ops/softmax.js';

@@ -82,7 +82,8 @@ async function train(
     for (const t of run(x, y)) seen.push(await t.item());
   }
   for (const p of model.parameters()) seen.push(...((await p.data()) as Float32Array));
-  if (captured) expect((run as unknown as Captured<[], unknown>).stats).toMatchObject({ captures: 1, replays: 4 });
+  if (captured)
+    expect((run as unknown as Captured<[], unknown>).stats).toMatchObject({ captures: 1, replays: 4 });
   seen.push(defaultGenerator.getState().counter);
   return seen;
 }

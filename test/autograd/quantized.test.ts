@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import '../../src/autograd/methods.js';
 import { dequantize, quantize, quantizedLinear } from '../../src/autograd/ops/quantized.js';
-import { ShapeError } from '../../src/device/errors.js';
 import { openCPU } from '../../src/device/cpu/device.js';
+import { ShapeError } from '../../src/device/errors.js';
 import { NF4 } from '../../src/kernels/quantized.js';
 import { tensor } from '../../src/tensor/factories.js';
 

@@ -1,6 +1,7 @@
 /** What the browser tests run inside a page; bundled by esbuild, called by browser.test.ts. */
-import { openDevice } from '../../src/tensor/default-device.js';
+
 import type { Device } from '../../src/device/types.js';
+import { openDevice } from '../../src/tensor/default-device.js';
 import { conformanceCases } from '../conformance.js';
 import { opInfo } from '../op-info.js';
 import { type Report, runAll } from '../support/run-all.js';

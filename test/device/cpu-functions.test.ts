@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pow as powHost, roundHalfEven } from '../../src/kernels/special.js';
 import type {
   SimdBinary,
   SimdBinaryWith,
@@ -8,6 +7,7 @@ import type {
   SimdUnary,
   SimdUnaryWith,
 } from '../../src/device/types.js';
+import { pow as powHost, roundHalfEven } from '../../src/kernels/special.js';
 import { call, random } from './simd-call.js';
 
 /** The distance between neighbouring float32 at a value. */

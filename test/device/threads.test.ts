@@ -4,9 +4,9 @@ import { SPLITS } from '../../src/device/cpu/threads-table.js';
 import { ACTIVE } from '../../src/device/cpu/threads-worker.js';
 import { DeviceError } from '../../src/device/errors.js';
 import type { SimdModule } from '../../src/device/types.js';
-import { trainingLosses } from '../support/training-losses.js';
 import { difference, numbers, openThreads, runCase, threadCases } from '../support/threads-cases.js';
 import { moreThreadCases } from '../support/threads-cases-more.js';
+import { trainingLosses } from '../support/training-losses.js';
 
 const alone = openCPU({ threads: 1 });
 const [two, four] = await Promise.all([openThreads(2), openThreads(4)]);

@@ -7,8 +7,8 @@ import {
   attentionPacked,
   scaledDotProductAttention,
 } from '../../src/autograd/ops/attention.js';
-import { permute, reshape } from '../../src/index.js';
 import type { Device } from '../../src/device/types.js';
+import { permute, reshape } from '../../src/index.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';

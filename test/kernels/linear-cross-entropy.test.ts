@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
-import { linearCrossEntropy } from '../../src/autograd/ops/linear-cross-entropy.js';
 import { full, zeros } from '../../src/autograd/ops/creation.js';
+import { linearCrossEntropy } from '../../src/autograd/ops/linear-cross-entropy.js';
 import { randint, randn } from '../../src/autograd/ops/random.js';
+import { openCPU } from '../../src/device/cpu/device.js';
 import type { Device } from '../../src/device/types.js';
 import { openWebGPU } from '../../src/device/webgpu/device.js';
-import { openCPU } from '../../src/device/cpu/device.js';
 import { scope } from '../../src/tensor/lifetime.js';
 
 /** GPT-2's vocabulary. */

@@ -7,10 +7,10 @@ import { CharTransformer } from '../../src/models/char-transformer.js';
 import * as F from '../../src/nn/functional.js';
 import { LayerNorm, Linear, Module } from '../../src/nn/index.js';
 import { AdamW } from '../../src/optim/adam.js';
+import { setDefaultDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { scope } from '../../src/tensor/lifetime.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
-import { setDefaultDevice } from '../../src/tensor/default-device.js';
 import { eachDevice } from '../support/each-device.js';
 
 interface Golden {

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
+import { mseLoss } from '../../src/nn/functional.js';
 import { GRU, LSTM, type Module, MultiheadAttention, RNN } from '../../src/nn/index.js';
 import { AdamW } from '../../src/optim/adam.js';
-import { mseLoss } from '../../src/nn/functional.js';
-import { scope } from '../../src/tensor/lifetime.js';
 import { tensor } from '../../src/tensor/factories.js';
+import { scope } from '../../src/tensor/lifetime.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { difference, eachDevice, type Place } from '../support/each-device.js';
 import { fill, input, wave } from './formulas.js';

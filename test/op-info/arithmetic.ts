@@ -1,5 +1,5 @@
-import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { add, div, mul, neg, sub } from '../../src/autograd/ops/arithmetic.js';
+import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { type ErrorSample, type OpInfo, row, type Sample, values } from './types.js';

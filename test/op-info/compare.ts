@@ -1,4 +1,3 @@
-import { DTypeError } from '../../src/device/errors.js';
 import {
   eq,
   ge,
@@ -14,6 +13,7 @@ import {
   lt,
   ne,
 } from '../../src/autograd/ops/compare.js';
+import { DTypeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { binaryErrors, binarySamples, pairs, SPECIAL, unarySamples } from './samples.js';

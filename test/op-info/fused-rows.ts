@@ -1,6 +1,6 @@
 import { biasGelu } from '../../src/autograd/ops/bias-gelu.js';
-import { dropoutAdd } from '../../src/autograd/ops/dropout-add.js';
 import { zeros } from '../../src/autograd/ops/creation.js';
+import { dropoutAdd } from '../../src/autograd/ops/dropout-add.js';
 import { DataError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { type OpInfo, row, type Sample, values } from './types.js';

@@ -1,6 +1,6 @@
-import { linearCrossEntropy } from '../../src/autograd/ops/linear-cross-entropy.js';
 import { mode } from '../../src/autograd/mode.js';
 import { zeros } from '../../src/autograd/ops/creation.js';
+import { linearCrossEntropy } from '../../src/autograd/ops/linear-cross-entropy.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { type Arg, integers, type OpInfo, row, type Sample, values } from './types.js';

@@ -1,8 +1,8 @@
+import { zeros } from '../../src/autograd/ops/creation.js';
 import { dot, matmul, outer } from '../../src/autograd/ops/matmul.js';
 import { transpose } from '../../src/autograd/ops/views.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
-import { zeros } from '../../src/autograd/ops/creation.js';
 import { type ErrorSample, type OpInfo, row, type Sample, values } from './types.js';
 
 function product(name: string, a: number[], b: number[], more: Partial<Sample> = {}): Sample {

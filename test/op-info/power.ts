@@ -1,6 +1,6 @@
-import { DTypeError } from '../../src/device/errors.js';
 import { maximum, minimum } from '../../src/autograd/ops/maximum.js';
 import { floorDivide, pow, remainder } from '../../src/autograd/ops/power.js';
+import { DTypeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { binaryErrors, binarySamples, list, pairs } from './samples.js';

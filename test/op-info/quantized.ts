@@ -1,6 +1,6 @@
+import { zeros } from '../../src/autograd/ops/creation.js';
 import { dequantize, type QuantizedScheme, quantizedLinear } from '../../src/autograd/ops/quantized.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
-import { zeros } from '../../src/autograd/ops/creation.js';
 import { type Arg, type OpInfo, row, type Sample, values } from './types.js';
 
 interface Params {

@@ -1,4 +1,5 @@
-import { DTypeError, ShapeError } from '../../src/device/errors.js';
+import { grad } from '../../src/autograd/engine.js';
+import { enableGrad } from '../../src/autograd/mode.js';
 import {
   all,
   amax,
@@ -17,8 +18,7 @@ import {
   sum,
   var_,
 } from '../../src/autograd/ops/reduce.js';
-import { grad } from '../../src/autograd/engine.js';
-import { enableGrad } from '../../src/autograd/mode.js';
+import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import {

@@ -1,7 +1,7 @@
 import { to } from '../../src/autograd/ops/cast.js';
 import { maskedFill, where } from '../../src/autograd/ops/select.js';
-import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import type { DType } from '../../src/device/dtype.js';
+import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { list } from './samples.js';
 import { bools, integers, type OpInfo, row, type Sample, values } from './types.js';

@@ -1,7 +1,7 @@
-import { enableGrad } from '../../src/autograd/mode.js';
 import { grad } from '../../src/autograd/engine.js';
+import { enableGrad } from '../../src/autograd/mode.js';
 import { sum } from '../../src/autograd/ops/reduce.js';
-import { topk, type TopkOptions } from '../../src/autograd/ops/topk.js';
+import { type TopkOptions, topk } from '../../src/autograd/ops/topk.js';
 import { DTypeError, ShapeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { type Arg, distinct, type OpInfo, row, values } from './types.js';

@@ -1,4 +1,3 @@
-import { DTypeError } from '../../src/device/errors.js';
 import { ceil, clamp, floor, round, sign, trunc } from '../../src/autograd/ops/rounding.js';
 import {
   abs,
@@ -14,6 +13,7 @@ import {
   sqrt,
   square,
 } from '../../src/autograd/ops/unary.js';
+import { DTypeError } from '../../src/device/errors.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { floatsOnly, list, SPECIAL, shifted, unarySamples } from './samples.js';
 import { integers, type OpInfo, row, type Sample, values } from './types.js';

@@ -1,7 +1,8 @@
 /** A call of every export that threads cut, over arrays large enough for many parts. */
+
+import type { CPUDevice } from '../../src/device/cpu/device.js';
 import { openCPU } from '../../src/device/cpu/device.js';
 import { SPLITS } from '../../src/device/cpu/threads-table.js';
-import type { CPUDevice } from '../../src/device/cpu/device.js';
 import type { DeviceBuffer, SimdModule } from '../../src/device/types.js';
 
 /** Numbers in [-1, 1), the same in every run. */

@@ -2,8 +2,8 @@
 import { ShapeError } from '../../device/errors.js';
 import { dropoutAddHost, dropoutAddKernel, dropoutAddSimd } from '../../kernels/dropout-add.js';
 import type { DropoutParams } from '../../kernels/random.js';
-import { formatShape, sameShape } from '../../tensor/shape.js';
 import { defaultGenerator, type Generator } from '../../tensor/random.js';
+import { formatShape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp } from '../op.js';
 import { add } from './arithmetic.js';

@@ -21,8 +21,8 @@ import { type BackwardContext, defineOp } from '../op.js';
 import { div } from './arithmetic.js';
 import { reshape, sum } from './broadcast.js';
 import { crossEntropyBackwardOp } from './cross-entropy.js';
-import { checkClasses, crossEntropy, type ReductionOptions } from './losses.js';
 import { linear } from './linear.js';
+import { checkClasses, crossEntropy, type ReductionOptions } from './losses.js';
 import { matmul } from './matmul.js';
 import { select, transpose } from './views.js';
 

@@ -1,8 +1,8 @@
 /** Piecewise constant functions, whose gradient is 0, and clamp. */
 import { isFloat } from '../../device/dtype.js';
 import { DTypeError } from '../../device/errors.js';
-import { roundHalfEven } from '../../kernels/special.js';
 import { simdBinaryWith, simdUnary, simdUnaryWith } from '../../kernels/simd.js';
+import { roundHalfEven } from '../../kernels/special.js';
 import { declarations, IS_NAN } from '../../kernels/wgsl.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineActivation } from './activation.js';
