@@ -107,7 +107,7 @@ const work = ({ module, memory, control, thread, spin }) => {
 
 /** For `worker_threads` with `eval: true`. */
 export const NODE_SOURCE = `${WORK}
-work(require('node:worker_threads').workerData);`;
+work(process.getBuiltinModule('node:worker_threads').workerData);`;
 
 /** For the URL of a Blob; the start comes as the first message. */
 export const BROWSER_SOURCE = `${WORK}
