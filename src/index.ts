@@ -222,6 +222,12 @@ export type {
   Work,
 } from './device/types.js';
 export type { AdapterDescription } from './device/webgpu/adapter.js';
+export {
+  type MatmulRule,
+  type MatmulTable,
+  type MatmulVariant,
+  setMatmulTable,
+} from './kernels/matmul-variants.js';
 /** Whole models, one file each. */
 export * as models from './models/index.js';
 /** Layers, containers, losses, and what makes modules. */
