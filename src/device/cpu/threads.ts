@@ -154,6 +154,7 @@ export class Threads {
     Atomics.store(words, at.OPEN, 1);
     Atomics.add(words, at.SEQUENCE, 1);
     if (Atomics.load(words, at.SLEEPING) > 0) Atomics.notify(words, at.SEQUENCE);
+    let failed = 0;
     try {
       for (let call = Atomics.add(words, at.NEXT, 1); call < calls; call = Atomics.add(words, at.NEXT, 1)) {
         this.call(call);
@@ -162,11 +163,10 @@ export class Threads {
       // Also when a call has trapped: nobody may be at work when the memory is given back.
       Atomics.store(words, at.OPEN, 0);
       if (Atomics.load(words, at.ACTIVE) !== 0) this.awaitWorkers();
+      // Taken back here: where this thread has trapped too, its own error is thrown, and the next job starts clean.
+      failed = Atomics.exchange(words, at.FAILED, 0);
     }
-    if (Atomics.load(words, at.FAILED)) {
-      Atomics.store(words, at.FAILED, 0);
-      throw new DeviceError('cpu: a WebAssembly kernel trapped on another thread');
-    }
+    if (failed) throw new DeviceError('cpu: a WebAssembly kernel trapped on another thread');
   }
 
   /** What call number `call` of the last list returned. */
