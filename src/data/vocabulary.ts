@@ -17,6 +17,8 @@ export interface CharVocabularyJSON {
 export class CharVocabulary {
   /** Number of ids. */
   readonly size: number;
+  /** No id ends a document. */
+  readonly endOfText = null;
   private readonly ids = new Map<number, number>();
   private readonly offset: number;
 
@@ -88,6 +90,11 @@ export class CharVocabulary {
       parts.push(character);
     }
     return parts.join('');
+  }
+
+  /** Decodes ids one by one. */
+  stream(): { push(id: number): string; end(): string } {
+    return { push: (id) => this.decode([id]), end: () => '' };
   }
 
   /** The vocabulary as plain data. */
