@@ -4,6 +4,7 @@
  * @module dawngrad/node
  */
 export { type Novel, readNovel } from './data/novel.js';
+export { type QARecord, readQA } from './data/qa-file.js';
 export { readSafetensorsFile, writeSafetensorsFile } from './data/safetensors-file.js';
 export {
   type CharLM,

@@ -13,7 +13,34 @@ export {
   type Dataset,
   type Epoch,
 } from './data-loader.js';
-export { bigramLoss, type NgramOptions, unigramLoss } from './ngram.js';
+export {
+  bigramLoss,
+  type NatsSum,
+  NgramModel,
+  type NgramModelOptions,
+  type NgramOptions,
+  unigramLoss,
+} from './ngram.js';
+export {
+  formatAllQA,
+  formatPrompt,
+  formatQA,
+  groupByQuestion,
+  hashSplit,
+  type LocatedQAPair,
+  parseQA,
+  type QAPair,
+  type QAProblem,
+  type QASplit,
+  type QASplitOptions,
+  type QATokenizer,
+  questionKey,
+  scanQA,
+  splitQA,
+  type TokenizedQA,
+  tokenizeDocuments,
+  tokenizeQA,
+} from './qa.js';
 export { HostRandom, type HostRandomState, permutation } from './random.js';
 export {
   parseSafetensors,
@@ -39,6 +66,16 @@ export {
   type TextWindow,
   trainValidationTestSplit,
 } from './text.js';
+export {
+  type EvaluationOptions,
+  evaluationBlocks,
+  IGNORE,
+  type TokenBlock,
+  TokenBlocks,
+  type TokenBlocksOptions,
+  type TokenBlocksState,
+  type TokenStream,
+} from './token-blocks.js';
 export {
   CharVocabulary,
   type CharVocabularyJSON,

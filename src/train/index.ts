@@ -9,3 +9,17 @@ export {
 } from './batches.js';
 export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
+export {
+  type CountBaseline,
+  type CountBaselines,
+  distinctN,
+  type LengthStatistics,
+  lengthStatistics,
+  type Perplexity,
+  percentile,
+  perplexity,
+  repetitionRate,
+  type TextLoss,
+  type TokenSequence,
+  tokenBaselines,
+} from './text-metrics.js';

@@ -1,0 +1,191 @@
+/** What is measured on text beside the loss: perplexities that compare, variety, repetition, lengths, count baselines. */
+import { NgramModel } from '../data/ngram.js';
+import type { TokenStream } from '../data/token-blocks.js';
+import { DataError } from '../device/errors.js';
+
+/** A summed loss over a text, and how much text it was. */
+export interface TextLoss {
+  /** Σ −ln p over all tokens that count. */
+  readonly nats: number;
+  /** Tokens that count. */
+  readonly tokens: number;
+  /** Characters (UTF-16 code units) that those tokens stand for. */
+  readonly characters?: number;
+}
+
+/** Losses and perplexities of a text. Those per character compare models with different tokenizers. */
+export interface Perplexity {
+  readonly natsPerToken: number;
+  /** exp(nats / tokens). */
+  readonly perplexity: number;
+  /** NaN where the number of characters is not known, as are the next two. */
+  readonly natsPerCharacter: number;
+  /** nats / (characters · ln 2). */
+  readonly bitsPerCharacter: number;
+  /** exp(nats / characters). */
+  readonly characterPerplexity: number;
+}
+
+/**
+ * Perplexity exp(nats / n), per token and per character.
+ * @throws DataError when no token counts
+ */
+export function perplexity({ nats, tokens, characters }: TextLoss): Perplexity {
+  if (!(tokens > 0)) throw new DataError(`perplexity: expected at least one token, got ${tokens}`);
+  const perCharacter = nats / (characters || Number.NaN);
+  return {
+    natsPerToken: nats / tokens,
+    perplexity: Math.exp(nats / tokens),
+    natsPerCharacter: perCharacter,
+    bitsPerCharacter: perCharacter / Math.LN2,
+    characterPerplexity: Math.exp(perCharacter),
+  };
+}
+
+/** Token ids or words. */
+export type TokenSequence = ArrayLike<number | string>;
+
+/**
+ * Distinct-n: different n-grams over all n-grams of all texts; 1 for no repetition at all. It falls as texts grow, so compare
+ * texts of about the same amount.
+ * @returns a share from 0 to 1; NaN where no text has n tokens
+ * @source J. Li et al., "A diversity-promoting objective function for neural conversation models" (2016)
+ */
+export function distinctN(texts: readonly TokenSequence[], n: number): number {
+  const seen = new Set<string>();
+  let total = 0;
+  for (const text of texts) {
+    for (const gram of ngrams('distinctN', text, n)) {
+      seen.add(gram);
+      total++;
+    }
+  }
+  return seen.size / total;
+}
+
+/**
+ * seq-rep-n: the share of n-grams that came before in the same text, averaged over the texts that have any; 0 for no
+ * repetition. A model that runs in circles gives nearly 1, people write about 0.01 at n = 4.
+ * @returns a share from 0 to 1; NaN where no text has n tokens
+ * @source S. Welleck et al., "Neural text generation with unlikelihood training" (2020)
+ */
+export function repetitionRate(texts: readonly TokenSequence[], n = 4): number {
+  let sum = 0;
+  let counted = 0;
+  for (const text of texts) {
+    const grams = [...ngrams('repetitionRate', text, n)];
+    if (grams.length === 0) continue;
+    sum += 1 - new Set(grams).size / grams.length;
+    counted++;
+  }
+  return sum / counted;
+}
+
+function* ngrams(name: string, text: TokenSequence, n: number): Generator<string> {
+  if (!Number.isInteger(n) || n < 1) throw new DataError(`${name}: expected n of at least 1, got ${n}`);
+  for (let i = 0; i + n <= text.length; i++) {
+    const gram: (number | string)[] = [];
+    for (let j = i; j < i + n; j++) gram.push(text[j]);
+    // A separator that no word holds.
+    yield gram.join('\u0000');
+  }
+}
+
+/** Distribution of lengths. */
+export interface LengthStatistics {
+  readonly count: number;
+  readonly total: number;
+  readonly mean: number;
+  /** Of the population: divided by n. */
+  readonly standardDeviation: number;
+  readonly min: number;
+  readonly p10: number;
+  readonly p25: number;
+  readonly median: number;
+  readonly p75: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/**
+ * Mean and percentiles of lengths.
+ * @throws DataError when there are none
+ */
+export function lengthStatistics(lengths: ArrayLike<number>): LengthStatistics {
+  if (lengths.length === 0) throw new DataError('lengthStatistics: expected at least one length, got none');
+  const sorted = Float64Array.from(lengths).sort();
+  const count = sorted.length;
+  const total = sorted.reduce((a, b) => a + b, 0);
+  const mean = total / count;
+  const variance = sorted.reduce((a, b) => a + (b - mean) ** 2, 0) / count;
+  return {
+    count,
+    total,
+    mean,
+    standardDeviation: Math.sqrt(variance),
+    min: sorted[0],
+    p10: percentile(sorted, 0.1),
+    p25: percentile(sorted, 0.25),
+    median: percentile(sorted, 0.5),
+    p75: percentile(sorted, 0.75),
+    p90: percentile(sorted, 0.9),
+    p99: percentile(sorted, 0.99),
+    max: sorted[count - 1],
+  };
+}
+
+/**
+ * The q-quantile of sorted numbers, interpolated linearly between neighbours.
+ * @source numpy.quantile, method 'linear'
+ */
+export function percentile(sorted: ArrayLike<number>, q: number): number {
+  const at = q * (sorted.length - 1);
+  const below = Math.floor(at);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (sorted[above] - sorted[below]) * (at - below);
+}
+
+/** A count model's loss on a held-out stream. */
+export interface CountBaseline extends TextLoss {
+  readonly natsPerToken: number;
+  readonly perplexity: number;
+  /** How it was smoothed, in words. */
+  readonly smoothing: string;
+}
+
+/** Baselines of counts. */
+export interface CountBaselines {
+  readonly unigram: CountBaseline;
+  readonly bigram: CountBaseline;
+}
+
+/**
+ * Unigram and bigram models of tokens, scored on the same targets as a network: those that the held-out mask counts. The
+ * bigram model is interpolated with the unigram model, the strongest of its kind here; the smoothing is fitted on the last
+ * tenth of the training stream.
+ * @param train the training stream; its mask does not matter, since counts of all tokens predict better
+ * @param heldOut the stream to score, all but its first token
+ * @param vocabularySize V
+ */
+export function tokenBaselines(
+  train: TokenStream,
+  heldOut: TokenStream,
+  vocabularySize: number,
+  characters?: number,
+): CountBaselines {
+  const score = (order: 0 | 1): CountBaseline => {
+    const model = NgramModel.train(train.ids, vocabularySize, {
+      order,
+      smoothing: order === 0 ? 'add-k' : 'interpolated',
+    });
+    const { nats, count } = model.score(heldOut.ids, heldOut.mask);
+    const smoothing =
+      order === 0
+        ? `add-k, k = ${model.k}`
+        : `interpolated with unigram counts, weight ${model.weight} (k = ${model.k})`;
+    const { natsPerToken, perplexity: value } = perplexity({ nats, tokens: count });
+    return { nats, tokens: count, characters, natsPerToken, perplexity: value, smoothing };
+  };
+  return { unigram: score(0), bigram: score(1) };
+}
