@@ -5,7 +5,7 @@ import { contiguousCopy } from '../autograd/contiguous.js';
 import { noGrad } from '../autograd/mode.js';
 import { DataError, GradError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
-import type { Module } from '../nn/module.js';
+import type { Module, StateDict } from '../nn/module.js';
 import { clipGradNorm_ } from '../optim/clip.js';
 import { GradScaler } from '../optim/grad-scaler.js';
 import type { AnyOptimizer, LRScheduler } from '../optim/scheduler.js';
@@ -50,6 +50,13 @@ export interface TrainerOptions<Batch, Inputs = Batch> {
   evaluate?(): Promise<number>;
   /** Steps between evaluations, each followed by a checkpoint. Default: only at the end. */
   readonly evaluateEvery?: number;
+  /** Steps between checkpoints, beside those that follow evaluations. Default: none. */
+  readonly checkpointEvery?: number;
+  /**
+   * Files hold only the parameters that are trained: what is frozen is loaded again from where it came. Buffers are frozen
+   * too. Default false.
+   */
+  readonly trainableOnly?: boolean;
   /** Evaluations without a new best before training stops. Default: never. */
   readonly patience?: number;
   /** Where metrics, curve and checkpoints go. Default: nowhere, until attach(). */
@@ -147,6 +154,7 @@ export class Trainer<Batch, Inputs = Batch> {
   /** Runs until the last step, early stopping or the signal. */
   async train(): Promise<TrainResult> {
     const { model, steps, evaluateEvery = steps, patience = Infinity, readEvery = 10, signal } = this.options;
+    const { checkpointEvery = Infinity } = this.options;
     model.train();
     let pending: PendingLoss[] = [];
     let since = performance.now();
@@ -159,7 +167,8 @@ export class Trainer<Batch, Inputs = Batch> {
       this.step++;
       pending.push({ step: this.step, loss, lr });
       const evaluateNow = this.step % evaluateEvery === 0 || this.step === steps;
-      if (pending.length >= readEvery || evaluateNow || signal?.aborted) {
+      const saveNow = this.step % checkpointEvery === 0 && !evaluateNow;
+      if (pending.length >= readEvery || evaluateNow || saveNow || signal?.aborted) {
         since = await this.report(pending, since);
         pending = [];
       }
@@ -171,6 +180,10 @@ export class Trainer<Batch, Inputs = Batch> {
           stopped = 'early stopping';
           break;
         }
+      }
+      if (saveNow) {
+        await this.save();
+        since = performance.now();
       }
       if (signal?.aborted && this.step < steps) {
         stopped = 'interrupted';
@@ -272,15 +285,45 @@ export class Trainer<Batch, Inputs = Batch> {
     this.sinceBest = best ? 0 : this.sinceBest + 1;
     run?.appendMetrics({ step: this.step, validation: this.validation });
     if (best && run)
-      await saveTensors(run.file(BEST), model.stateDict(), { format: 'pt', step: String(this.step) });
+      await saveTensors(run.file(BEST), this.weights(), { format: 'pt', step: String(this.step) });
     await this.save();
     await onEvaluate?.({ step: this.step, validation: this.validation, best });
+  }
+
+  /** What files hold of the model. */
+  private weights(): StateDict {
+    const { model, trainableOnly } = this.options;
+    if (!trainableOnly) return model.stateDict();
+    return new Map(model.namedParameters().filter(([, p]) => p.requiresGrad));
+  }
+
+  /** Puts the best evaluation's weights back into the model. */
+  async loadBest(): Promise<void> {
+    if (!this.run) throw new DataError('Trainer.loadBest: expected a run folder, got none');
+    const { tensors } = await loadTensors(this.run.file(BEST), this.device);
+    this.loadWeights(tensors);
+    for (const t of tensors.values()) t.release();
+  }
+
+  private loadWeights(weights: StateDict): void {
+    const { model } = this.options;
+    const { missing, unexpected } = noGrad(() =>
+      model.loadStateDict(weights, { strict: !this.options.trainableOnly }),
+    );
+    if (!this.options.trainableOnly) return;
+    const trained = new Set(this.weights().keys());
+    const absent = missing.filter((name) => trained.has(name));
+    if (absent.length + unexpected.length > 0) {
+      throw new DataError(
+        `Trainer: expected a checkpoint of the ${trained.size} trained parameters, got one that differs; missing: ${absent.join(', ') || 'none'}; unexpected: ${unexpected.join(', ') || 'none'}`,
+      );
+    }
   }
 
   /** Writes the checkpoint and the curve. */
   async save(): Promise<void> {
     const { run } = this;
-    const { model, optimizer, scheduler, batches, title = 'loss', baselines } = this.options;
+    const { optimizer, scheduler, batches, title = 'loss', baselines } = this.options;
     if (!run) return;
     const state = optimizer.stateDict();
     const progress: Progress = {
@@ -295,7 +338,7 @@ export class Trainer<Batch, Inputs = Batch> {
       scheduler: scheduler?.stateDict() ?? null,
     };
     const tensors = new Map<string, Tensor>();
-    for (const [name, t] of model.stateDict()) tensors.set(`model.${name}`, t);
+    for (const [name, t] of this.weights()) tensors.set(`model.${name}`, t);
     for (const [name, t] of state.tensors) tensors.set(`optimizer.${name}`, t);
     for (const [name, t] of this.scaler.stateDict().tensors) tensors.set(`scaler.${name}`, t);
     await saveTensors(run.file(LAST), tensors, { progress: JSON.stringify(progress) });
@@ -316,7 +359,7 @@ export class Trainer<Batch, Inputs = Batch> {
    */
   async resume(): Promise<void> {
     const { run } = this;
-    const { model, optimizer, scheduler, batches } = this.options;
+    const { optimizer, scheduler, batches } = this.options;
     if (!run) throw new DataError('Trainer.resume: expected a run folder, got none');
     const { tensors, metadata } = await loadTensors(run.file(LAST), this.device);
     let progress: Progress;
@@ -334,7 +377,7 @@ export class Trainer<Batch, Inputs = Batch> {
           .filter(([name]) => name.startsWith(prefix))
           .map(([name, t]) => [name.slice(prefix.length), t]),
       );
-    noGrad(() => model.loadStateDict(part('model.')));
+    this.loadWeights(part('model.'));
     optimizer.loadStateDict({ tensors: part('optimizer.'), scalars: progress.optimizer as never });
     this.scaler.loadStateDict({ tensors: part('scaler.') });
     for (const t of tensors.values()) t.release();

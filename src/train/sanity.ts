@@ -1,0 +1,376 @@
+/** Looks for what silently ruins a fine-tuning run, and says what the likely cause is. */
+import { noGrad } from '../autograd/mode.js';
+import type { Module } from '../nn/module.js';
+import { keep, scope } from '../tensor/lifetime.js';
+import { defaultGenerator } from '../tensor/random.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** Something that was noticed. */
+export interface Finding {
+  /** 'error': training cannot work; 'warning': it will hardly be worth it; 'note': unusual, and maybe meant. */
+  readonly severity: 'error' | 'warning' | 'note';
+  /** A short name, the same in every run. */
+  readonly code: string;
+  /** What was expected, what was found, and the likely cause. */
+  readonly message: string;
+}
+
+const finding = (severity: Finding['severity'], code: string, message: string): Finding => ({
+  severity,
+  code,
+  message,
+});
+const nats = (x: number): string => x.toFixed(2);
+
+/** A trained model that does no better than this share of ln V has hardly learnt from its text. */
+const START_SHARE = 0.7;
+/** Models are stored with vocabularies rounded up, for speed: at most by this many rows (50,257 becomes 50,304, or 50,368). */
+const PADDED_ROWS = 128;
+
+/** Plain English of several subjects, on which every model of English prose must do well. */
+export const PLAIN_ENGLISH = `When people talk about their lives, they often begin with the things that worry them. A friend may listen for a long time before saying anything at all. It is hard to know what another person needs, and it is easy to give advice too early. Most of the time it helps to ask a question, to wait for the answer, and to think about what was said. The next day the two of them went for a walk by the river, and they talked about work, about their children, and about the weather. In the evening they were tired but happy, and they agreed to meet again.`;
+
+/**
+ * Compares the sizes of tokenizer and model, and the ids of the data with what the model has rows for.
+ *
+ * @param vocabSize V: rows of the model's token embedding
+ * @param ids all token ids that the model will see
+ */
+export function checkVocabulary(
+  tokenizer: { readonly size: number },
+  vocabSize: number,
+  ids: Int32Array,
+): Finding[] {
+  let largest = -1;
+  let smallest = 0;
+  for (const id of ids) {
+    if (id > largest) largest = id;
+    if (id < smallest) smallest = id;
+  }
+  if (largest >= vocabSize || smallest < 0) {
+    const bad = smallest < 0 ? smallest : largest;
+    return [
+      finding(
+        'error',
+        'ids-outside-vocabulary',
+        `expected token ids below ${vocabSize}, the model's vocabulary, got ${bad}: the tokenizer (${tokenizer.size} tokens) is not the one that the model was trained with`,
+      ),
+    ];
+  }
+  if (tokenizer.size > vocabSize || tokenizer.size < vocabSize - PADDED_ROWS) {
+    return [
+      finding(
+        'warning',
+        'vocabulary-mismatch',
+        `expected a tokenizer of ${vocabSize} tokens, as the model's vocabulary has, got one of ${tokenizer.size}: its ids mean other pieces of text to the model; a tokenizer.json that belongs to another model, or is missing from the folder, is the likely cause`,
+      ),
+    ];
+  }
+  return [];
+}
+
+/**
+ * Looks at the tokens themselves: ends of texts, and whether anything counts.
+ *
+ * @param data `mask`: 1 where a token counts as target
+ * @param options `documents`: how many texts or answers should have an end; `part`: what the data are called in messages
+ */
+export function checkTokens(
+  { ids, mask }: { readonly ids: Int32Array; readonly mask: Uint8Array },
+  tokenizer: { readonly endOfText: number | null },
+  { documents, part = 'training' }: { documents: number; part?: string },
+): Finding[] {
+  const out: Finding[] = [];
+  // Nothing predicts the first token.
+  if (!mask.subarray(1).includes(1)) {
+    out.push(
+      finding(
+        'error',
+        'nothing-counts',
+        `expected targets that count among the ${ids.length} ${part} tokens, got none: every token is masked, so the loss has nothing to learn from; answersOnly on data without answers is the likely cause`,
+      ),
+    );
+  }
+  const { endOfText } = tokenizer;
+  if (endOfText === null) {
+    out.push(
+      finding(
+        'note',
+        'no-end-of-text',
+        'the tokenizer has no end-of-text token: the model cannot learn where a text ends, and generation runs to its limit',
+      ),
+    );
+  } else {
+    const ends = ids.reduce((n, id) => n + (id === endOfText ? 1 : 0), 0);
+    if (ends < documents) {
+      out.push(
+        finding(
+          'warning',
+          'ends-missing',
+          `expected an end-of-text token (id ${endOfText}) after each of ${documents} texts in the ${part} data, got ${ends}: the model will not learn to stop; the tokens were made without it, or its name was encoded as plain text`,
+        ),
+      );
+    }
+  }
+  return out;
+}
+
+/** What the loss before training is compared with, all in nats per token. */
+export interface StartFacts {
+  /** The untouched model's loss on the held-out text. */
+  readonly loss: number;
+  /** V. */
+  readonly vocabSize: number;
+  /** Loss of token frequencies on the same text. */
+  readonly unigram: number;
+  /** Whether the weights claim to be trained. */
+  readonly pretrained: boolean;
+  /** The untouched model's loss on PLAIN_ENGLISH, where it was computed. */
+  readonly plain?: number;
+}
+
+/** One line: the loss before training beside ln V, and what is usual. */
+export function describeStart({ loss, vocabSize, pretrained, plain }: StartFacts): string {
+  const uniform = Math.log(vocabSize);
+  const usual = pretrained
+    ? `a pre-trained GPT-2 gives about 3 to 4 on English prose; ${nats(uniform)} would be no knowledge at all`
+    : `random weights give about ${nats(uniform)}`;
+  const aside = plain === undefined ? '' : `, ${nats(plain)} on plain English`;
+  return `untouched, the model's loss is ${nats(loss)} nats per token${aside}; ln V = ${nats(uniform)} (V = ${vocabSize}); ${usual}`;
+}
+
+/**
+ * Judges the loss before training: a trained model that knows no more than token frequencies is broken, unless it shows on
+ * plain English that only the text is foreign to it.
+ */
+export function checkStart(facts: StartFacts): Finding[] {
+  const { loss, vocabSize, unigram, pretrained, plain } = facts;
+  const uniform = Math.log(vocabSize);
+  if (!Number.isFinite(loss)) {
+    return [
+      finding(
+        'error',
+        'loss-not-finite',
+        `expected a finite loss before training, got ${loss}: the weights hold NaN or infinite values (a broken or half-downloaded file), or were made for another precision`,
+      ),
+    ];
+  }
+  if (!pretrained) {
+    // Fresh logits are small, so the loss is ln V and a little.
+    if (Math.abs(loss - uniform) <= Math.max(0.5, 0.1 * uniform)) return [];
+    return [
+      finding(
+        'warning',
+        'random-start',
+        `expected about ln V = ${nats(uniform)} nats from random weights, got ${nats(loss)}: ${loss > uniform ? 'the initial weights are too large' : 'the targets are known beforehand (shifted wrongly?) or the weights are not random'}`,
+      ),
+    ];
+  }
+  const limit = Math.min(START_SHARE * uniform, unigram);
+  if (loss <= limit) return [];
+  const above =
+    loss > unigram
+      ? `the ${nats(unigram)} of plain token frequencies`
+      : `${nats(limit)}, which is ${START_SHARE} of ln V`;
+  if (plain !== undefined && plain <= START_SHARE * uniform && plain < loss) {
+    return [
+      finding(
+        'note',
+        'foreign-text',
+        `the trained model starts at ${nats(loss)} nats per token, above ${above}, but gives ${nats(plain)} on plain English: the weights are sound, and the text is unlike what they learnt from`,
+      ),
+    ];
+  }
+  return [
+    finding(
+      'warning',
+      'start-too-high',
+      `expected a trained model to start well below ${above}, got ${nats(loss)} nats per token: the weights or the tokenizer are not what they should be. Likely causes: matrices stored as [in, out] and loaded as [out, in], weights missing from the file and left random, token embeddings in another order, a tokenizer of another model, attention scale or layer-norm epsilon that differ. Training would spend its steps on repairing that`,
+    ),
+  ];
+}
+
+/** How many names a message lists before it counts the rest. */
+const LISTED = 4;
+
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, LISTED).join(', ');
+  return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
+}
+
+/**
+ * Computes one loss and its gradients, changes nothing, and looks at what came: every trainable parameter needs a gradient
+ * that is finite and not all zero, and no other parameter may have one.
+ *
+ * @param loss the scalar loss of some batch, as in training
+ * @param options `shouldTrain`: which parameters are meant to be trained, by name; default: those that require gradients
+ */
+export async function checkGradients(
+  model: Module,
+  loss: () => Tensor,
+  { shouldTrain }: { shouldTrain?: (name: string) => boolean } = {},
+): Promise<Finding[]> {
+  const named = model.namedParameters();
+  const out: Finding[] = [];
+  const trainable = named.filter(([, p]) => p.requiresGrad).map(([name]) => name);
+  if (trainable.length === 0) {
+    return [
+      finding(
+        'error',
+        'nothing-trains',
+        `expected trainable parameters, got none: all ${named.length} are frozen (requiresGrad is false); the target names of LoRA match no module, or requiresGrad_(false) was called on the whole model`,
+      ),
+    ];
+  }
+  if (shouldTrain) {
+    const thawed = trainable.filter((name) => !shouldTrain(name));
+    if (thawed.length > 0) {
+      out.push(
+        finding(
+          'warning',
+          'frozen-trains',
+          `expected frozen parameters to stay frozen, got ${thawed.length} that would be trained: ${list(thawed)}; freeze the base before the adapters are made`,
+        ),
+      );
+    }
+  }
+  const random = defaultGenerator.getState();
+  let value: number;
+  const largest = new Map<string, number | null>();
+  try {
+    const l = scope(() => {
+      const total = loss();
+      if (total.requiresGrad) total.backward();
+      return keep(total.detach());
+    });
+    value = await l.item();
+    l.release();
+    for (const [name, p] of named) {
+      const { grad } = p;
+      if (!grad) {
+        largest.set(name, null);
+        continue;
+      }
+      const max = scope(() => noGrad(() => keep(grad.abs().amax())));
+      largest.set(name, await max.item());
+      max.release();
+    }
+  } finally {
+    model.zeroGrad();
+    defaultGenerator.setState(random);
+  }
+  if (!Number.isFinite(value)) {
+    out.push(
+      finding(
+        'error',
+        'loss-not-finite',
+        `expected a finite loss of the first batch, got ${value}: weights with NaN or infinite values, or a batch in which no target counts`,
+      ),
+    );
+  }
+  const leaked = named.filter(([name, p]) => !p.requiresGrad && largest.get(name) !== null).map(([n]) => n);
+  if (leaked.length > 0) {
+    out.push(
+      finding(
+        'warning',
+        'frozen-gradients',
+        `expected no gradients of frozen parameters, got them for ${list(leaked)}: memory and time go into gradients that nobody uses, and an optimizer that holds them would train them`,
+      ),
+    );
+  }
+  const missing = trainable.filter((name) => largest.get(name) === null);
+  if (missing.length > 0) {
+    out.push(
+      finding(
+        'warning',
+        'gradients-missing',
+        `expected a gradient for each of ${trainable.length} trainable parameters, got none for ${list(missing)}: the loss does not depend on them (detach(), noGrad, or a module that forward never calls)`,
+      ),
+    );
+  }
+  const broken = trainable.filter(
+    (name) => Number.isNaN(largest.get(name) ?? 0) || largest.get(name) === Infinity,
+  );
+  if (broken.length > 0 && Number.isFinite(value)) {
+    out.push(
+      finding(
+        'warning',
+        'gradients-not-finite',
+        `expected finite gradients, got NaN or infinity for ${list(broken)}: detectAnomaly names the operation they come from`,
+      ),
+    );
+  }
+  const zero = trainable.filter((name) => largest.get(name) === 0);
+  const still = zero.filter((name) => !waitsForPartner(name, largest));
+  if (still.length > 0) {
+    out.push(
+      finding(
+        'warning',
+        'gradients-zero',
+        `expected gradients that are not zero for ${trainable.length} trainable parameters, got all zeros for ${list(still)}: they will not move; a layer after them that gives zeros (dead activations, weights of zero) or a mask over everything is the likely cause`,
+      ),
+    );
+  }
+  return out;
+}
+
+/** LoRA starts with B = 0, so A has no gradient in the first step; it is alive where B has one. */
+function waitsForPartner(name: string, largest: ReadonlyMap<string, number | null>): boolean {
+  const partner = name.replace('lora_A', 'lora_B');
+  return partner !== name && (largest.get(partner) ?? 0) !== 0;
+}
+
+/** A reading is bad when it lies this far above the start, in nats and as a share … */
+const RISE = 0.5;
+const RISE_SHARE = 0.1;
+/** … or this share above the lowest reading so far, when the run once did better. */
+const RELAPSE_SHARE = 0.5;
+
+/** Watches the loss while training, and says once when the learning rate is too high. */
+export class LossWatch {
+  private lowest = Infinity;
+  private bad = 0;
+  private said = false;
+
+  /**
+   * @param start the untouched model's loss
+   * @param peak the highest learning rate of the schedule
+   * @param patience bad readings in a row before it speaks
+   */
+  constructor(
+    private start: number,
+    private readonly peak: number,
+    private readonly patience = 3,
+  ) {}
+
+  /** @param loss a mean over some steps */
+  push(step: number, loss: number): Finding | null {
+    const limit = Math.min(
+      this.start + Math.max(RISE, RISE_SHARE * this.start),
+      this.lowest + Math.max(1, RELAPSE_SHARE * this.lowest),
+    );
+    this.bad = !(loss <= limit) ? this.bad + 1 : 0;
+    if (loss < this.lowest) this.lowest = loss;
+    if (this.bad < this.patience || this.said) return null;
+    this.said = true;
+    return finding(
+      'warning',
+      'diverging',
+      `expected the loss to fall, got ${nats(loss)} nats at step ${step} after a start at ${nats(this.start)} (lowest ${nats(this.lowest)}): the learning rate ${this.peak} is too high; try ${suggestRate(this.peak)}`,
+    );
+  }
+}
+
+/** What to say when training stops at a loss that is not finite. */
+export function explainNotFinite(peak: number, precision: string): Finding {
+  return finding(
+    'error',
+    'loss-not-finite',
+    `the learning rate ${peak} is the likely cause; try ${suggestRate(peak)}${precision === 'mixed' ? ", or precision 'float32'" : ''}`,
+  );
+}
+
+/** A tenth, and never more than what AdamW usually bears. */
+function suggestRate(lr: number): number {
+  return Number(Math.min(lr / 10, 1e-3).toPrecision(2));
+}
