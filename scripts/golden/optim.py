@@ -113,6 +113,11 @@ def warmup_cosine(step, warm=4, total=12):
     return max(0.0, 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
 
 
+def noam(step, dim=16, warm=4):
+    n = step + 1
+    return dim**-0.5 * min(n**-0.5, n * warm**-1.5)
+
+
 def plateau(opt, **kwargs):
     return S.ReduceLROnPlateau(opt, **kwargs)
 
@@ -122,6 +127,7 @@ schedulers = {
     "cosine": lrs(lambda o: S.CosineAnnealingLR(o, 8, 0.01), 9),
     "lambda": lrs(lambda o: S.LambdaLR(o, [lambda e: 1 / (1 + e), lambda e: 0.9**e]), 6),
     "warmupCosine": lrs(lambda o: S.LambdaLR(o, warmup_cosine), 14),
+    "noam": lrs(lambda o: S.LambdaLR(o, noam), 12),
     "oneCycle": lrs(lambda o: S.OneCycleLR(o, max_lr=[1, 0.25], total_steps=10), 10),
     "oneCycleLinear": lrs(
         lambda o: S.OneCycleLR(o, max_lr=0.5, total_steps=12, pct_start=0.25, anneal_strategy="linear", div_factor=10),

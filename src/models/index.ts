@@ -16,3 +16,25 @@ export {
 } from './gpt2.js';
 export { GPT2_SIZES, type GPT2Config, type GPT2Size, gpt2Config } from './gpt2-config.js';
 export { KVCache } from './kv-cache.js';
+export {
+  type DecodeInputs,
+  type SequenceInputs,
+  Transformer,
+  type TransformerConfig,
+} from './transformer.js';
+export { DecoderCache } from './transformer-cache.js';
+export {
+  type BeamOptions,
+  beamSearch,
+  greedyDecode,
+  type Hypothesis,
+  type TransformerDecodeOptions,
+} from './transformer-decode.js';
+export {
+  sinusoids,
+  TransformerDecoder,
+  TransformerDecoderLayer,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerLayerConfig,
+} from './transformer-layers.js';

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Parameter } from '../../src/nn/parameter.js';
 import { Adam } from '../../src/optim/adam.js';
+import { NoamLR } from '../../src/optim/noam.js';
 import { OneCycleLR } from '../../src/optim/one-cycle.js';
 import { ReduceLROnPlateau } from '../../src/optim/plateau.js';
 import {
@@ -36,6 +37,7 @@ const MAKE: Record<string, (o: AnyOptimizer) => Made> = {
   cosine: (o) => new CosineAnnealingLR(o, { tMax: 8, etaMin: 0.01 }),
   lambda: (o) => new LambdaLR(o, [(e) => 1 / (1 + e), (e) => 0.9 ** e]),
   warmupCosine: (o) => new WarmupCosineLR(o, { warmupSteps: 4, totalSteps: 12 }),
+  noam: (o) => new NoamLR(o, { dim: 16, warmupSteps: 4 }),
   oneCycle: (o) => new OneCycleLR(o, { maxLr: [1, 0.25], totalSteps: 10 }),
   oneCycleLinear: (o) =>
     new OneCycleLR(o, {
@@ -113,6 +115,9 @@ describe('schedulers', () => {
     );
     expect(() => new WarmupCosineLR(o, { warmupSteps: 5, totalSteps: 4 })).toThrow(
       'WarmupCosineLR: expected 0 ≤ warmupSteps ≤ totalSteps, got 5 and 4',
+    );
+    expect(() => new NoamLR(o, { dim: 16, warmupSteps: 0 })).toThrow(
+      'NoamLR: expected dim and warmupSteps of at least 1, got 16 and 0',
     );
     expect(() => new LambdaLR(o, [() => 1])).toThrow('LambdaLR: expected one function or 2 of them, got 1');
     expect(() => new OneCycleLR(o, { maxLr: [1], totalSteps: 4 })).toThrow(
