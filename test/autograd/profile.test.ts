@@ -15,6 +15,7 @@ import { openCPU } from '../../src/device/cpu/device.js';
 import { tracing } from '../../src/device/tracing.js';
 import type { Device, Profiling } from '../../src/device/types.js';
 import { openWebGPU, type WebGPUDevice } from '../../src/device/webgpu/device.js';
+import { plainWait } from '../../src/device/webgpu/quiet-wait.js';
 import { DispatchTimes } from '../../src/device/webgpu/timestamps.js';
 import { Linear } from '../../src/nn/layers.js';
 import { clipGradNorm_ } from '../../src/optim/clip.js';
@@ -254,7 +255,7 @@ describe.skipIf(problem !== null)('on WebGPU', () => {
   });
 
   it('times more dispatches than a set of queries holds', async () => {
-    const times = new DispatchTimes(device.gpu, 4);
+    const times = new DispatchTimes(device.gpu, plainWait, 4);
     const encoder = device.gpu.createCommandEncoder();
     const ops = ['a', 'b', 'c', 'd', 'e'];
     for (const op of ops) {

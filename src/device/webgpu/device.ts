@@ -23,6 +23,7 @@ import { Faults } from './faults.js';
 import { contiguousView, elements, narrow, widen } from './half.js';
 import { PipelineCache } from './pipelines.js';
 import { BufferPool, WebGPUBuffer } from './pool.js';
+import { plainWait, quietWait, type Wait } from './quiet-wait.js';
 import { Recorder } from './recorder.js';
 import { WebGPUCapture } from './recording.js';
 import { DispatchTimes } from './timestamps.js';
@@ -106,6 +107,7 @@ export class WebGPUDevice implements Device {
   private readonly pool: BufferPool;
   private readonly pipelines: PipelineCache;
   private readonly recorder: Recorder;
+  private readonly wait: Wait;
   private capturing: WebGPUCapture | null = null;
   private readonly timing: boolean;
   /** Reads under way, which `close` waits for. */
@@ -143,15 +145,19 @@ export class WebGPUDevice implements Device {
       subgroupSize: subgroupSize(found.adapter),
     };
     this.timing = options.timing ?? false;
+    // A GPU computes without our cores, and is not to wait for us.
+    this.wait = isNode() && found.software ? quietWait() : plainWait;
+    const { wait } = this;
     const faults = (this.faults = new Faults(gpu));
     const pipelines = (this.pipelines = new PipelineCache({
       gpu,
       faults,
       immediates,
       debug: options.debug ?? false,
+      wait,
       ready: () => this.recorder.submitIfFull(),
     }));
-    this.recorder = new Recorder({ device: this, gpu, faults, pipelines }, options.batchSize ?? 256);
+    this.recorder = new Recorder({ device: this, gpu, faults, pipelines, wait }, options.batchSize ?? 256);
     this.pool = new BufferPool({
       gpu,
       faults,
@@ -271,7 +277,7 @@ export class WebGPUDevice implements Device {
     if (recorder.times) throw new DeviceError('profile: expected one profile at a time, got a second one');
     // What waits already is no part of it.
     recorder.submitIfReady();
-    const times = (recorder.times = new DispatchTimes(this.gpu));
+    const times = (recorder.times = new DispatchTimes(this.gpu, this.wait));
     return {
       clock: times.oneByOne ? 'wall clock' : 'timestamp queries',
       end: async () => {
@@ -289,7 +295,7 @@ export class WebGPUDevice implements Device {
   async synchronize(): Promise<void> {
     this.assertOpen('synchronize');
     await this.recorder.flush();
-    if (this.faults.dead === null) await this.gpu.queue.onSubmittedWorkDone();
+    if (this.faults.dead === null) await this.wait(this.gpu.queue.onSubmittedWorkDone());
     this.faults.raise('synchronize');
   }
 
@@ -318,7 +324,7 @@ export class WebGPUDevice implements Device {
 
   private async shutDown(): Promise<void> {
     await this.recorder.flush();
-    if (this.faults.dead === null) await this.gpu.queue.onSubmittedWorkDone().catch(() => {});
+    if (this.faults.dead === null) await this.wait(this.gpu.queue.onSubmittedWorkDone()).catch(() => {});
     await Promise.allSettled(this.reads);
     this.faults.dead ??= 'the device was closed; open a new one';
     this.recorder.clear();
@@ -397,7 +403,7 @@ export class WebGPUDevice implements Device {
     try {
       await this.recorder.flush();
       if (this.faults.dead === null) {
-        await staging.mapAsync(1, 0, bytes); // GPUMapMode.READ
+        await this.wait(staging.mapAsync(1, 0, bytes)); // GPUMapMode.READ
         data = staging.getMappedRange(0, bytes).slice(0);
         staging.unmap();
       }

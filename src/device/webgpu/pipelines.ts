@@ -3,6 +3,7 @@ import { DeviceError } from '../errors.js';
 import type { Kernel } from '../types.js';
 import type { Faults } from './faults.js';
 import type { Block } from './pool.js';
+import type { Wait } from './quiet-wait.js';
 import { IMMEDIATE_BYTES, paramCount, shaderText } from './wgsl.js';
 
 const COMPUTE = 4; // GPUShaderStage.COMPUTE
@@ -41,6 +42,7 @@ export interface PipelineHost {
   readonly immediates: boolean;
   /** Compare the WGSL of equal keys. */
   readonly debug: boolean;
+  readonly wait: Wait;
   /** Called when nothing compiles any more. */
   ready(): void;
 }
@@ -69,7 +71,7 @@ export class PipelineCache {
 
   /** Resolves when everything asked for so far is compiled, or has failed and said so. */
   async settled(): Promise<void> {
-    await Promise.all(this.compiling);
+    await this.host.wait(Promise.all(this.compiling));
   }
 
   /** The pipeline of a kernel; starts compiling it the first time. */

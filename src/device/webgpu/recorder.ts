@@ -7,6 +7,7 @@ import type { Faults } from './faults.js';
 import { Parameters } from './parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
 import type { Block, WebGPUBuffer } from './pool.js';
+import type { Wait } from './quiet-wait.js';
 import type { DispatchTimes } from './timestamps.js';
 import { foldWorkgroups } from './wgsl.js';
 
@@ -55,6 +56,7 @@ export interface RecorderHost {
   readonly gpu: GPUDevice;
   readonly faults: Faults;
   readonly pipelines: PipelineCache;
+  readonly wait: Wait;
 }
 
 export class Recorder {
@@ -177,7 +179,7 @@ export class Recorder {
   }
 
   private async runEach(times: DispatchTimes): Promise<void> {
-    const { gpu, pipelines } = this.host;
+    const { gpu, pipelines, wait } = this.host;
     // More may be recorded meanwhile.
     for (let i = 0; i < this.commands.length; i++) {
       await pipelines.settled();
@@ -188,7 +190,7 @@ export class Recorder {
       for (const one of isList ? command.list.commands : [command]) {
         const started = performance.now();
         this.encode([one], parameters);
-        await gpu.queue.onSubmittedWorkDone();
+        await wait(gpu.queue.onSubmittedWorkDone());
         if (one.kind === 'dispatch' && one.work) times.add(one.work, started, performance.now());
       }
     }

@@ -1,6 +1,7 @@
 /** Times of dispatches: by timestamp queries around each, or by the wall clock where the adapter has none. */
 import type { ProfiledDispatch } from '../types.js';
 import type { DispatchWork } from '../work.js';
+import type { Wait } from './quiet-wait.js';
 
 /** Queries of a set; WebGPU allows no more. */
 const QUERIES = 4096;
@@ -23,6 +24,7 @@ export class DispatchTimes {
   /** @param queries of a set */
   constructor(
     private readonly gpu: GPUDevice,
+    private readonly wait: Wait,
     private readonly queries = QUERIES,
   ) {
     this.oneByOne = !gpu.features.has('timestamp-query');
@@ -88,7 +90,7 @@ export class DispatchTimes {
       encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, 8 * count);
       gpu.queue.submit([encoder.finish()]);
-      await staging.mapAsync(1); // GPUMapMode.READ
+      await this.wait(staging.mapAsync(1)); // GPUMapMode.READ
       return new BigUint64Array(staging.getMappedRange().slice(0));
     } finally {
       resolved.destroy();
