@@ -87,6 +87,7 @@ export {
   max,
   min,
 } from './autograd/ops/extrema.js';
+export { type FilterLogitsOptions, filterLogits } from './autograd/ops/filter-logits.js';
 // Joining and picking
 export {
   type EmbeddingOptions,

@@ -5,6 +5,7 @@ import { arithmetic } from './op-info/arithmetic.js';
 import { attention } from './op-info/attention.js';
 import { compare } from './op-info/compare.js';
 import { creation } from './op-info/creation.js';
+import { filters } from './op-info/filter-logits.js';
 import { fusedRows } from './op-info/fused-rows.js';
 import { index } from './op-info/index.js';
 import { join } from './op-info/join.js';
@@ -45,6 +46,7 @@ export const opInfo: readonly OpInfo[] = [
   ...rowOps,
   ...fusedRows,
   ...topks,
+  ...filters,
   ...recurrents,
   ...quantized,
 ];

@@ -1,6 +1,6 @@
 /** Operations that write into an existing tensor, outside the recorded graph. */
 import type { DType } from '../../device/dtype.js';
-import { DeviceError, DTypeError, GradError, ShapeError } from '../../device/errors.js';
+import { DeviceError, DTypeError, ShapeError } from '../../device/errors.js';
 import { type Dispatch, type HostArray, type Kernel, type Program, wgslType } from '../../device/types.js';
 import { collapse, forEachRow } from '../../kernels/collapse.js';
 import { copyProgram } from '../../kernels/copy.js';
@@ -16,8 +16,8 @@ import {
 import { broadcastShapes, formatShape, numel, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { contiguousCopy } from '../contiguous.js';
-import { mode } from '../mode.js';
 import { executeInPlace } from '../op.js';
+import { checkWritable } from '../writable.js';
 import { checkDType, type DTypeClass } from './define.js';
 import { operand } from './operands.js';
 
@@ -79,25 +79,6 @@ function updateProgram(name: string, operator: Operator): Program<null> {
       ];
     },
   };
-}
-
-/** Throws unless values of `x` may be overwritten without backward noticing too late. */
-function checkWritable(op: string, x: Tensor, source: Tensor | null): void {
-  if (mode.gradEnabled && x.requiresGrad) {
-    throw new GradError(
-      `${op}: expected a tensor that requires no gradient, got the ${x.isLeaf ? 'leaf' : 'output of'} '${x.op}', which does; write inside noGrad, or use the function that returns a new tensor`,
-    );
-  }
-  if (mode.gradEnabled && source?.requiresGrad) {
-    throw new GradError(
-      `${op}: expected a source that requires no gradient, got the ${source.isLeaf ? 'leaf' : 'output of'} '${source.op}', which does and whose history would be lost; use detach() or write inside noGrad`,
-    );
-  }
-  if (x.shape.some((size, d) => size > 1 && x.strides[d] === 0)) {
-    throw new ShapeError(
-      `${op}: expected a tensor of separate elements, got one expanded to ${formatShape(x.shape)}, whose elements share memory; clone() it first`,
-    );
-  }
 }
 
 /** Runs a program that reads `source` and writes `x`, through a copy where both lie in one storage. */
