@@ -24,8 +24,8 @@ const nats = (x: number): string => x.toFixed(2);
 
 /** A trained model that does no better than this share of ln V has hardly learnt from its text. */
 const START_SHARE = 0.7;
-/** Models are stored with vocabularies rounded up, for speed: at most by this many rows (50,257 becomes 50,304, or 50,368). */
-const PADDED_ROWS = 128;
+/** Models are stored with vocabularies rounded up to such a multiple, for speed: 50,257 becomes 50,304. */
+const PADDED_TO = 64;
 
 /** Plain English of several subjects, on which every model of English prose must do well. */
 export const PLAIN_ENGLISH = `When people talk about their lives, they often begin with the things that worry them. A friend may listen for a long time before saying anything at all. It is hard to know what another person needs, and it is easy to give advice too early. Most of the time it helps to ask a question, to wait for the answer, and to think about what was said. The next day the two of them went for a walk by the river, and they talked about work, about their children, and about the weather. In the evening they were tired but happy, and they agreed to meet again.`;
@@ -57,7 +57,8 @@ export function checkVocabulary(
       ),
     ];
   }
-  if (tokenizer.size > vocabSize || tokenizer.size < vocabSize - PADDED_ROWS) {
+  const isPadded = vocabSize % PADDED_TO === 0 && vocabSize - tokenizer.size < 2 * PADDED_TO;
+  if (tokenizer.size > vocabSize || (tokenizer.size < vocabSize && !isPadded)) {
     return [
       finding(
         'warning',
@@ -213,6 +214,7 @@ export async function checkGradients(
   const named = model.namedParameters();
   const out: Finding[] = [];
   const trainable = named.filter(([, p]) => p.requiresGrad).map(([name]) => name);
+  const frozen = named.filter(([, p]) => !p.requiresGrad).map(([name]) => name);
   if (trainable.length === 0) {
     return [
       finding(
@@ -268,7 +270,7 @@ export async function checkGradients(
       ),
     );
   }
-  const leaked = named.filter(([name, p]) => !p.requiresGrad && largest.get(name) !== null).map(([n]) => n);
+  const leaked = frozen.filter((name) => largest.get(name) !== null);
   if (leaked.length > 0) {
     out.push(
       finding(
