@@ -357,7 +357,8 @@ function show(value: unknown): string {
 export function nearest(name: string, names: readonly string[]): string | null {
   const plain = (s: string): string => s.toLowerCase().replaceAll(/[-_]/g, '');
   let best: string | null = null;
-  let least = Math.max(2, Math.ceil(name.length / 3)) + 1;
+  const own = name.replace(/^DAWNGRAD_/, '');
+  let least = Math.max(2, Math.ceil(own.length / 3)) + 1;
   for (const candidate of names) {
     const edits = distance(plain(name), plain(candidate));
     if (edits < least) [best, least] = [candidate, edits];

@@ -165,7 +165,7 @@ describe('the loss before training', () => {
 
   it('that is no number names the weights', async () => {
     const model = sound();
-    await change(model.transformer.ln_f.weight, (w) => w.fill(Number.NaN));
+    await change(model.transformer.ln_f.weight!, (w) => w.fill(Number.NaN));
     const findings = await start(model);
     expect(findings).toMatchObject([{ severity: 'error', code: 'loss-not-finite' }]);
     expect(findings[0].message).toContain('NaN or infinite');
