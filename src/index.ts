@@ -131,10 +131,12 @@ export { oneHot } from './autograd/ops/one-hot.js';
 export { floorDivide, pow, remainder } from './autograd/ops/power.js';
 export {
   dequantize,
+  type QuantizedLinearOptions,
   type QuantizedScheme,
   type QuantizedWeight,
   type QuantizeOptions,
   quantize,
+  quantizedEmbedding,
   quantizedLinear,
 } from './autograd/ops/quantized.js';
 export {

@@ -507,6 +507,8 @@ export interface SimdModule {
     y: number, yRow: number, scratch: number,
   ): void;
   quantizedScratchBytes(k: number): number;
+  /** `count` scales from int8 codes: groups[0] + groups[1 + i / 256] · code / 127. */
+  decodeScales(count: number, codes: number, groups: number, target: number): void;
 
   /** y ← y + x · factor */
   addScaled(count: number, x: number, factor: number, y: number): void;

@@ -3,9 +3,23 @@
  * outputs, for products with W itself); GPUs a workgroup per output where there are few rows, and tiles in shared memory
  * where there are many. Each reads W once per tile or group of rows, as it is packed.
  */
-import { type Dispatch, type Kernel, type KernelCall, type WgslType, wgslType } from '../device/types.js';
+import {
+  type Dispatch,
+  type Kernel,
+  type KernelCall,
+  type View,
+  type WgslType,
+  wgslType,
+} from '../device/types.js';
 import { load, type ParamSpec, store, workgroups } from './pointwise.js';
-import { codesPerWord, NF4, type QuantizedParams, type QuantizedScheme } from './quantized.js';
+import {
+  codesPerWord,
+  GROUP,
+  NF4,
+  type QuantizedLinearParams,
+  type QuantizedParams,
+  type QuantizedScheme,
+} from './quantized.js';
 
 /** What the text of a kernel depends on. */
 interface Form {
@@ -13,12 +27,19 @@ interface Form {
   readonly transposed: boolean;
   readonly x: WgslType;
   readonly scales: WgslType;
+  /** Null where scales are floats, else those say what their codes stand for. */
+  readonly groups: WgslType | null;
+  readonly bias: WgslType | null;
+  readonly residual: WgslType | null;
   readonly y: WgslType;
 }
 
 const SIZES: readonly ParamSpec[] = (
   ['rows', 'n', 'k', 'words', 'blocks', 'block', 'x_offset', 'w_offset', 's_offset'] as const
 ).map((name) => ({ name, type: 'u32' }));
+
+/** The inputs behind the first three, in their order. */
+const OPTIONAL = ['groups', 'bias', 'residual'] as const;
 
 /** Rows that an invocation of the plain form, or a workgroup of the split form, computes. */
 const ROWS = 4;
@@ -43,7 +64,9 @@ const factor = (scheme: QuantizedScheme): string => (scheme === 'int8' ? ' / 127
 const kernels = new Map<string, Kernel>();
 
 function kernelOf(name: string, f: Form, size: number, body: string, shared = ''): Kernel {
-  const key = `${name}:${f.scheme}:${f.transposed}:${f.x}:${f.scales}:${f.y}`;
+  const more = OPTIONAL.filter((input) => f[input] !== null);
+  const types = [f.x, f.scales, ...more.map((input) => f[input]!), f.y];
+  const key = `${name}:${f.scheme}:${f.transposed}:${more}:${types}`;
   let kernel = kernels.get(key);
   if (!kernel) {
     kernel = {
@@ -52,11 +75,12 @@ function kernelOf(name: string, f: Form, size: number, body: string, shared = ''
         { name: 'x', type: f.x, access: 'read' },
         { name: 'w', type: 'u32', access: 'read' },
         { name: 'scales', type: f.scales, access: 'read' },
+        ...more.map((input) => ({ name: input, type: f[input]!, access: 'read' as const })),
         { name: 'y', type: f.y, access: 'read_write' },
       ],
-      params: SIZES,
+      params: [...SIZES, ...more.map((input): ParamSpec => ({ name: `${input}_offset`, type: 'u32' }))],
       workgroupSize: size,
-      enables: [f.x, f.scales, f.y].includes('f16') ? ['f16'] : undefined,
+      enables: types.includes('f16') ? ['f16'] : undefined,
       declarations: `${decoder(f.scheme)}\n${shared}`,
       body,
     };
@@ -69,18 +93,32 @@ function kernelOf(name: string, f: Form, size: number, body: string, shared = ''
 const ROW_ADDRESSES = `let row_numbers = min(vec4u(first_row, first_row + 1u, first_row + 2u, first_row + 3u), vec4u(p.rows - 1u));
 let at = p.x_offset + row_numbers * WIDTH;`;
 
-const scaleAt = (f: Form, row: string, block: string): string =>
-  `${load(f.scales, `scales[p.s_offset + ${row} * p.blocks + ${block}]`)}${factor(f.scheme)}`;
+/** The scale at `index`, times what every code is to be multiplied by. */
+function scaleOf(f: Pick<Form, 'scheme' | 'scales' | 'groups'>, index: string): string {
+  if (!f.groups) return `${load(f.scales, `scales[p.s_offset + ${index}]`)}${factor(f.scheme)}`;
+  const code = `f32(extractBits(bitcast<i32>(scales[p.s_offset + (${index}) / 4u]), 8u * ((${index}) % 4u), 8u))`;
+  const group = load(f.groups, `groups[p.groups_offset + 1u + (${index}) / ${GROUP}u]`);
+  return `(${load(f.groups, 'groups[p.groups_offset]')} + ${group} * ${code} / 127.0)${factor(f.scheme)}`;
+}
+
+const scaleAt = (f: Form, row: string, block: string): string => scaleOf(f, `(${row} * p.blocks + ${block})`);
 
 const fourRows = (f: Form, i: string): string =>
   `vec4f(${['x', 'y', 'z', 'w'].map((c) => load(f.x, `x[at.${c} + ${i}]`)).join(', ')})`;
+
+/** A result at column `j`, and `at` in y, with what is added to it. */
+function finish(f: Form, sum: string, j: string, at: string): string {
+  const bias = f.bias ? ` + ${load(f.bias, `bias[p.bias_offset + ${j}]`)}` : '';
+  const residual = f.residual ? ` + ${load(f.residual, `residual[p.residual_offset + ${at}]`)}` : '';
+  return `y[${at}] = ${store(f.y, `${sum}${bias}${residual}`)};`;
+}
 
 /** Four sums, one per row, to column `j` of y, whose rows are `width` long. */
 const storeRows = (f: Form, sums: string, j: string, width: string): string =>
   [0, 1, 2, 3]
     .map(
       (r) =>
-        `if (first_row + ${r}u < p.rows) { y[(first_row + ${r}u) * ${width} + ${j}] = ${store(f.y, `${sums}[${r}]`)}; }`,
+        `if (first_row + ${r}u < p.rows) { ${finish(f, `${sums}[${r}]`, j, `(first_row + ${r}u) * ${width} + ${j}`)} }`,
     )
     .join('\n');
 
@@ -240,7 +278,7 @@ ${[0, 1, 2, 3]
   .flatMap((r) =>
     [0, 1, 2, 3].map(
       (c) => `if (row0 + thread_row + ${r}u < p.rows && column0 + thread_column + ${c}u < ${columns}) {
-  y[(row0 + thread_row + ${r}u) * ${columns} + column0 + thread_column + ${c}u] = ${store(f.y, `sums[${r}][${c}]`)};
+  ${finish(f, `sums[${r}][${c}]`, `column0 + thread_column + ${c}u`, `(row0 + thread_row + ${r}u) * ${columns} + column0 + thread_column + ${c}u`)}
 }`,
     ),
   )
@@ -253,22 +291,42 @@ var<workgroup> w_tile: array<f32, ${TILE * DEPTH}>;`,
 /** Up to this many rows GPUs split a row of W over a workgroup. */
 const SPLIT_ROWS = 8;
 
-/** Kernels of y = x · Wᵀ, or of y = x · W where `transposed`. */
+/** What is there of the optional inputs, in their order. */
+function present<T>(inputs: readonly T[], is: readonly boolean[]): (T | null)[] {
+  let at = 0;
+  return is.map((here) => (here ? inputs[at++] : null));
+}
+
+const typeOf = (view: View | null): WgslType | null => view && wgslType(view.dtype);
+
+/** Kernels of y = x · Wᵀ + bias + residual, or of y = x · W where `transposed`. */
 export function quantizedKernel(transposed: boolean) {
-  return ({ inputs: [x, w, s], outputs: [y], params, target }: KernelCall<QuantizedParams>): Dispatch[] => {
+  return ({
+    inputs: [x, w, s, ...more],
+    outputs: [y],
+    params,
+    target,
+  }: KernelCall<QuantizedParams & Partial<QuantizedLinearParams>>): Dispatch[] => {
     const { scheme, block, in: k, out: n } = params;
     const rows = x.shape.slice(0, -1).reduce((count, size) => count * size, 1);
     if (rows === 0 || n * k === 0) return [];
-    const per = codesPerWord(scheme);
-    const words = k / per;
+    const words = k / codesPerWord(scheme);
+    const [groups, bias, residual] = present(more, [
+      params.double,
+      params.bias === true,
+      params.residual === true,
+    ]);
     const f: Form = {
       scheme,
       transposed,
       x: wgslType(x.dtype),
       scales: wgslType(s.dtype),
+      groups: typeOf(groups),
+      bias: typeOf(bias),
+      residual: typeOf(residual),
       y: wgslType(y.dtype),
     };
-    const groups = Math.ceil(rows / ROWS);
+    const parts = Math.ceil(rows / ROWS);
     let kernel: Kernel;
     let count: number;
     if (target.kind === 'gpu' && (transposed || rows > SPLIT_ROWS)) {
@@ -276,59 +334,92 @@ export function quantizedKernel(transposed: boolean) {
       count = Math.ceil(rows / TILE) * Math.ceil((transposed ? k : n) / TILE);
     } else if (target.kind === 'gpu') {
       kernel = split(f);
-      count = n * groups;
+      count = n * parts;
     } else {
       kernel = transposed ? plainTransposed(f) : plain(f);
-      count = workgroups((transposed ? words : n) * groups);
+      count = workgroups((transposed ? words : n) * parts);
     }
     return [
       {
         kernel,
-        buffers: [x.buffer, w.buffer, s.buffer, y.buffer],
-        params: [rows, n, k, words, k / block, block, x.offset, w.offset, s.offset],
+        buffers: [x.buffer, w.buffer, s.buffer, ...more.map((view) => view.buffer), y.buffer],
+        params: [
+          ...[rows, n, k, words, k / block, block, x.offset, w.offset, s.offset],
+          ...more.map((view) => view.offset),
+        ],
         workgroups: count,
       },
     ];
   };
 }
 
-/** Kernel of W as floats: an invocation per word. */
-export function dequantizeKernel({
-  inputs: [w, s],
-  outputs: [y],
-  params: { scheme, block, in: k, out: n },
-}: KernelCall<QuantizedParams>): Dispatch[] {
+/** Kernel of W as floats, or of those rows of it that an index names: an invocation per word. */
+function decodeKernel(f: Pick<Form, 'scheme' | 'scales' | 'groups' | 'y'>, picks: boolean): Kernel {
+  const { scheme, scales, groups, y } = f;
   const per = codesPerWord(scheme);
-  const [scales, out] = [wgslType(s.dtype), wgslType(y.dtype)];
-  const key = `dequantize:${scheme}:${scales}:${out}`;
+  const key = `dequantize:${scheme}:${picks}:${scales}:${groups}:${y}`;
   let kernel = kernels.get(key);
   if (!kernel) {
-    const element = (i: number): string => store(out, `code(word, ${i}u) * scale`);
+    const optional: [string, WgslType][] = [];
+    if (picks) optional.push(['picks', 'u32']);
+    if (groups) optional.push(['groups', groups]);
+    // Indices out of range read the last row, as in other tables.
+    const source = picks
+      ? 'let source = min(picks[p.picks_offset + index / p.words], p.n - 1u) * p.words + index % p.words;'
+      : 'let source = index;';
     kernel = {
       key,
       bindings: [
         { name: 'w', type: 'u32', access: 'read' },
         { name: 'scales', type: scales, access: 'read' },
-        { name: 'y', type: out, access: 'read_write' },
+        ...optional.map(([name, type]) => ({ name, type, access: 'read' as const })),
+        { name: 'y', type: y, access: 'read_write' },
       ],
-      params: (['count', 'block', 'w_offset', 's_offset'] as const).map((name) => ({ name, type: 'u32' })),
+      params: [
+        'count',
+        'n',
+        'words',
+        'block',
+        'w_offset',
+        's_offset',
+        ...optional.map(([name]) => `${name}_offset`),
+      ].map((name) => ({ name, type: 'u32' })),
       workgroupSize: 64,
-      enables: [scales, out].includes('f16') ? ['f16'] : undefined,
+      enables: [scales, groups, y].includes('f16') ? ['f16'] : undefined,
       declarations: decoder(scheme),
       body: `if (index >= p.count) { return; }
-let word = w[p.w_offset + index];
-let scale = ${load(scales, `scales[p.s_offset + index * ${per}u / p.block]`)}${factor(scheme)};
-${Array.from({ length: per }, (_, i) => `y[index * ${per}u + ${i}u] = ${element(i)};`).join('\n')}`,
+${source}
+let word = w[p.w_offset + source];
+let block = source * ${per}u / p.block;
+let scale = ${scaleOf(f, 'block')};
+${Array.from({ length: per }, (_, i) => `y[index * ${per}u + ${i}u] = ${store(y, `code(word, ${i}u) * scale`)};`).join('\n')}`,
     };
     kernels.set(key, kernel);
   }
-  const count = (n * k) / per;
-  return [
-    {
-      kernel,
-      buffers: [w.buffer, s.buffer, y.buffer],
-      params: [count, block, w.offset, s.offset],
-      workgroups: workgroups(count),
-    },
-  ];
+  return kernel;
 }
+
+function decodeDispatch(picks: boolean) {
+  return ({ inputs: [w, s, ...more], outputs: [y], params }: KernelCall<QuantizedParams>): Dispatch[] => {
+    const { scheme, block, in: k, out: n, double } = params;
+    const words = k / codesPerWord(scheme);
+    const count = y.shape.reduce((size, dim) => size * dim, 1) / codesPerWord(scheme);
+    if (count === 0) return [];
+    const groups = double ? wgslType(more[more.length - 1].dtype) : null;
+    const f = { scheme, scales: wgslType(s.dtype), groups, y: wgslType(y.dtype) };
+    return [
+      {
+        kernel: decodeKernel(f, picks),
+        buffers: [w.buffer, s.buffer, ...more.map((view) => view.buffer), y.buffer],
+        params: [count, n, words, block, w.offset, s.offset, ...more.map((view) => view.offset)],
+        workgroups: workgroups(count),
+      },
+    ];
+  };
+}
+
+/** Inputs w, scales, groups?; output W as floats. */
+export const dequantizeKernel = decodeDispatch(false);
+
+/** Inputs w, scales, index, groups?; output the rows of W that the index names. */
+export const quantizedRowsKernel = decodeDispatch(true);

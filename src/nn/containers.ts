@@ -24,6 +24,12 @@ export class Sequential extends Module {
     return this;
   }
 
+  /** @internal Puts another layer in the place of the one of this name. */
+  replaceChild(name: string, layer: Layer): void {
+    this.#layers[Number(name)] = layer;
+    Object.assign(this, { [name]: layer });
+  }
+
   get length(): number {
     return this.#layers.length;
   }
@@ -57,6 +63,12 @@ export class ModuleList<M extends Module = Module> extends Module {
     Object.assign(this, { [this.#list.length]: module });
     this.#list.push(module);
     return this;
+  }
+
+  /** @internal Puts another module in the place of the one of this name. */
+  replaceChild(name: string, module: M): void {
+    this.#list[Number(name)] = module;
+    Object.assign(this, { [name]: module });
   }
 
   get length(): number {
@@ -95,6 +107,11 @@ export class ModuleDict<M extends Module = Module> extends Module {
     });
     this.#map.set(name, module);
     return this;
+  }
+
+  /** @internal Puts another module in the place of the one of this name. */
+  replaceChild(name: string, module: M): void {
+    this.set(name, module);
   }
 
   get(name: string): M | undefined {

@@ -18,7 +18,8 @@ import { transpose } from './views.js';
 /** What may follow a linear layer in the same operation; `gelu` is the exact one. */
 export type LinearActivation = 'relu' | 'gelu' | 'geluTanh' | 'silu' | 'tanh' | 'sigmoid';
 
-const FUNCTIONS: Readonly<Record<LinearActivation, (x: Tensor) => Tensor>> = {
+/** The same functions as operations of their own. */
+export const linearActivations: Readonly<Record<LinearActivation, (x: Tensor) => Tensor>> = {
   relu,
   gelu,
   geluTanh: (x) => gelu(x, { approximate: 'tanh' }),
@@ -209,7 +210,7 @@ export function linear(
     let y = matmul(x, weight);
     if (bias) y = add(y, reshape(bias, []));
     if (residual) return add(y, residual);
-    return activation ? FUNCTIONS[activation](y) : y;
+    return activation ? linearActivations[activation](y) : y;
   }
   const inputs = [x, weight, ...(bias ? [reshape1(bias)] : []), ...(residual ? [residual] : [])];
   const keep =

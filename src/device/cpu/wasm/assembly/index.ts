@@ -30,7 +30,7 @@ export {
 export { widenFloat16, narrowFloat16 } from './float16';
 export { fillWords, copyStrided, selectRows, addRows, cumsum } from './gather';
 export {
-  matmulInt8, matmulNF4, matmulTransposedInt8, matmulTransposedNF4, quantizedScratchBytes,
+  decodeScales, matmulInt8, matmulNF4, matmulTransposedInt8, matmulTransposedNF4, quantizedScratchBytes,
 } from './quantized';
 export {
   sumAbs, norm, countNonZero, variance, maxOf, minOf, maxAbs, minAbs, argmax, argmin, logSumExp,

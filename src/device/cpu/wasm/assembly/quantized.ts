@@ -289,3 +289,21 @@ export function matmulTransposedNF4(
 ): void {
   transposedProduct(NF4, rows, n, k, first, columns, g, gRow, w, wRow, scales, sRow, block, codes, y, yRow, scratch);
 }
+
+/**
+ * target[0 … count − 1]: scales that are int8 codes themselves, code / 127 · (the factor of its group of 256) + the mean. `groups` holds
+ * the mean, then the factors.
+ */
+export function decodeScales(count: i32, codes: usize, groups: usize, target: usize): void {
+  const mean = v128.load32_splat(groups);
+  let i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const at = target + (<usize>i << 2);
+    decode16(INT8, codes + i, 0, constant(load<f32>(groups + (<usize>(i >> 8) << 2), 4) / 127), at);
+    for (let j: usize = 0; j < 64; j += 16) v128.store(at + j, f32x4.add(v128.load(at + j), mean));
+  }
+  for (; i < count; i++) {
+    const factor = load<f32>(groups + (<usize>(i >> 8) << 2), 4) / 127;
+    store<f32>(target + (<usize>i << 2), <f32>load<i8>(codes + i) * factor + load<f32>(groups));
+  }
+}
