@@ -70,12 +70,13 @@ export {
   type EvaluationOptions,
   evaluationBlocks,
   IGNORE,
+  type MaskedTokens,
   type TokenBlock,
   TokenBlocks,
   type TokenBlocksOptions,
   type TokenBlocksState,
-  type TokenStream,
 } from './token-blocks.js';
+export type { GPT2Tokenizer, GPT2TokenizerJSON, Tokenizer, TokenStream } from './tokenizer.js';
 export {
   CharVocabulary,
   type CharVocabularyJSON,

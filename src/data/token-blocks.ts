@@ -15,7 +15,7 @@ export interface TokenBlock {
 }
 
 /** A stream of tokens; without a mask every token counts. */
-export interface TokenStream {
+export interface MaskedTokens {
   /** int32 of shape [N]. */
   readonly ids: Int32Array;
   /** 0 where a token is context only; uint8 of shape [N]. */
@@ -60,7 +60,7 @@ export class TokenBlocks {
 
   /** @throws DataError when no token counts, or the mask has another length than the ids */
   constructor(
-    private readonly stream: TokenStream,
+    private readonly stream: MaskedTokens,
     private readonly options: TokenBlocksOptions,
   ) {
     check('TokenBlocks', stream, options);
@@ -147,7 +147,7 @@ export interface EvaluationOptions {
  * The blocks of a held-out stream in order: each token that counts, but for the stream's first, is a target exactly once.
  * Sum `loss · count` and divide by the sum of counts for the mean over all targets.
  */
-export function* evaluationBlocks(stream: TokenStream, options: EvaluationOptions): Generator<TokenBlock> {
+export function* evaluationBlocks(stream: MaskedTokens, options: EvaluationOptions): Generator<TokenBlock> {
   check('evaluationBlocks', stream, options);
   const { batchSize, blockSize: T, stride = T } = options;
   if (!Number.isInteger(stride) || stride < 1 || stride > T) {
@@ -177,7 +177,7 @@ function emptyBlock(B: number, T: number): Omit<TokenBlock, 'count'> {
 function fill(
   { input, target, shape: [, T] }: Omit<TokenBlock, 'count'>,
   b: number,
-  { ids, mask }: TokenStream,
+  { ids, mask }: MaskedTokens,
   start: number,
   from = start + 1,
 ): number {
@@ -193,7 +193,7 @@ function fill(
   return count;
 }
 
-function countTargets({ ids, mask }: TokenStream, from: number, to: number): number {
+function countTargets({ ids, mask }: MaskedTokens, from: number, to: number): number {
   const end = Math.min(to, ids.length);
   if (mask === undefined) return Math.max(0, end - from);
   let count = 0;
@@ -201,7 +201,7 @@ function countTargets({ ids, mask }: TokenStream, from: number, to: number): num
   return count;
 }
 
-function check(name: string, { ids, mask }: TokenStream, options: EvaluationOptions): void {
+function check(name: string, { ids, mask }: MaskedTokens, options: EvaluationOptions): void {
   for (const key of ['batchSize', 'blockSize'] as const) {
     if (!Number.isInteger(options[key]) || options[key] < 1)
       throw new DataError(`${name}: expected ${key} of at least 1, got ${options[key]}`);

@@ -176,7 +176,9 @@ describe('splitQA', () => {
         const twice = [...pairs, ...pairs.map((p) => ({ ...p, question: ` ${p.question.toUpperCase()}` }))];
         const split = splitQA(twice, options);
         expect(split.train.length + split.validation.length + split.test.length).toBe(twice.length);
-        const keys = Object.values(split).map((part) => new Set(part.map((p) => questionKey(p.question))));
+        const keys = [split.train, split.validation, split.test].map(
+          (part) => new Set(part.map((p) => questionKey(p.question))),
+        );
         for (const key of keys[0]) expect(keys[1].has(key) || keys[2].has(key)).toBe(false);
         for (const key of keys[1]) expect(keys[2].has(key)).toBe(false);
       }),

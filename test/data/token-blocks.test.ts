@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { evaluationBlocks, IGNORE, TokenBlocks, type TokenStream } from '../../src/data/token-blocks.js';
+import { evaluationBlocks, IGNORE, TokenBlocks, type MaskedTokens } from '../../src/data/token-blocks.js';
 import { DataError } from '../../src/device/errors.js';
 import type { BatchSource, TokenBatch } from '../../src/train/batches.js';
 
@@ -15,7 +15,7 @@ const streams = fc
       mask: fc.option(fc.uint8Array({ minLength: n, maxLength: n, max: 1 }), { nil: undefined }),
     }),
   )
-  .map(({ n, mask }): TokenStream => ({ ids: range(n), mask }))
+  .map(({ n, mask }): MaskedTokens => ({ ids: range(n), mask }))
   .filter(({ ids, mask }) => mask === undefined || mask.subarray(1, ids.length).includes(1));
 const sizes = fc.record({
   batchSize: fc.integer({ min: 1, max: 5 }),
@@ -23,7 +23,7 @@ const sizes = fc.record({
   seed: fc.integer({ min: 0, max: 1000 }),
 });
 /** Positions that are targets: all that count but the first. */
-const counted = ({ ids, mask }: TokenStream) => [...ids].filter((i) => i > 0 && mask?.[i] !== 0);
+const counted = ({ ids, mask }: MaskedTokens) => [...ids].filter((i) => i > 0 && mask?.[i] !== 0);
 const targets = (block: TokenBatch) => [...block.target].filter((t) => t !== IGNORE);
 
 describe('TokenBlocks', () => {

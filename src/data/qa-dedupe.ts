@@ -1,0 +1,156 @@
+/** Finds texts that say the same: exactly, once written alike, or nearly, by their shingles. */
+import { DataError } from '../device/errors.js';
+import { questionKey } from './qa.js';
+import { hashText, mix } from './text-hash.js';
+
+/** Characters per shingle: long enough that most are particular to a text, short enough for one changed word to leave most. */
+const SHINGLE = 5;
+/** Numbers per MinHash signature. */
+const PERMUTATIONS = 128;
+/** Share of pairs at the threshold that the banded signatures must find. */
+const RECALL = 0.999;
+
+/**
+ * Short questions that differ in one telling word ("my wife", "my husband") have a similarity of about 0.45, different posts
+ * on one topic at most 0.3, and a post with some words changed 0.65 and more.
+ */
+const NEAR = 0.6;
+
+export interface DedupeOptions {
+  /** Jaccard similarity of shingles from which two texts count as one; 0.6 by default, 1 for exact duplicates only. */
+  threshold?: number;
+}
+
+/** A text that another one before it makes needless. */
+export interface Duplicate {
+  /** Its index in the given texts. */
+  readonly index: number;
+  /** The index of the kept text that it repeats. */
+  readonly of: number;
+  /** 'exact': the same letters and digits; 'near': as similar as the threshold asks. */
+  readonly reason: 'exact' | 'near';
+  /** Jaccard similarity of the two, 1 for exact ones. */
+  readonly similarity: number;
+}
+
+/**
+ * Keeps the first of texts that say the same.
+ *
+ * Texts are compared in lower case, by letters and digits only. Equal ones are exact duplicates. Near ones have the Jaccard
+ * similarity |A ∩ B| / |A ∪ B| ≥ threshold, A and B their sets of 5 characters in a row. Candidates come from MinHash
+ * signatures in bands, and each is then compared exactly: nothing is dropped by a guess, and a pair at the threshold is
+ * missed once in a thousand times.
+ * @returns indices of the kept texts, ascending, and what was dropped for which of them
+ * @throws DataError for a threshold outside (0, 1]
+ * @source A. Broder, "On the resemblance and containment of documents" (1997)
+ */
+export function dedupeTexts(
+  texts: readonly string[],
+  { threshold = NEAR }: DedupeOptions = {},
+): { kept: number[]; dropped: Duplicate[] } {
+  if (!(threshold > 0 && threshold <= 1)) {
+    throw new DataError(`dedupeTexts: expected a threshold above 0 and at most 1, got ${threshold}`);
+  }
+  const kept: number[] = [];
+  const dropped: Duplicate[] = [];
+  const firsts = new Map<string, Omit<Duplicate, 'index'>>();
+  const sets = new Map<number, ReadonlySet<number>>();
+  const index = new BandIndex(threshold);
+  for (const [i, text] of texts.entries()) {
+    const key = questionKey(text);
+    const first = firsts.get(key);
+    if (first !== undefined) {
+      dropped.push({ index: i, ...first });
+      continue;
+    }
+    const shingles = shingleSet(key);
+    let near: Duplicate | null = null;
+    if (threshold < 1) {
+      const bands = index.bands(shingles);
+      for (const candidate of index.candidates(bands)) {
+        const similarity = jaccard(shingles, sets.get(candidate)!);
+        if (similarity >= threshold && similarity > (near?.similarity ?? 0)) {
+          near = { index: i, of: candidate, reason: 'near', similarity };
+        }
+      }
+      if (near === null) index.add(i, bands);
+    }
+    if (near !== null) {
+      dropped.push(near);
+      // Who repeats a dropped text exactly is as near to the kept one.
+      firsts.set(key, { of: near.of, reason: 'near', similarity: near.similarity });
+      continue;
+    }
+    firsts.set(key, { of: i, reason: 'exact', similarity: 1 });
+    sets.set(i, shingles);
+    kept.push(i);
+  }
+  return { kept, dropped };
+}
+
+/** Hashes of all runs of 5 characters; of the whole text where it is shorter. */
+export function shingleSet(text: string): ReadonlySet<number> {
+  const set = new Set<number>();
+  for (let i = 0; i + SHINGLE <= text.length; i++) set.add(hashText(text.slice(i, i + SHINGLE)));
+  if (set.size === 0) set.add(hashText(text));
+  return set;
+}
+
+/** |A ∩ B| / |A ∪ B|. */
+export function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
+  const [small, large] = a.size < b.size ? [a, b] : [b, a];
+  let both = 0;
+  for (const x of small) if (large.has(x)) both++;
+  return both / (a.size + b.size - both);
+}
+
+/** Texts by the bands of their MinHash signatures: similar ones share at least one. */
+class BandIndex {
+  private readonly rows: number;
+  private readonly buckets = new Map<number, number[]>();
+
+  constructor(threshold: number) {
+    this.rows = bandRows(threshold);
+  }
+
+  /** One hash per band of rows of the signature. */
+  bands(shingles: ReadonlySet<number>): number[] {
+    const signature = new Uint32Array(PERMUTATIONS).fill(0xffffffff);
+    for (const shingle of shingles) {
+      for (let p = 0; p < PERMUTATIONS; p++) {
+        // Permutation p of 32-bit integers: mix is a bijection, as is the exclusive or.
+        const h = mix(shingle ^ Math.imul(p + 1, 0x9e3779b1));
+        if (h < signature[p]) signature[p] = h;
+      }
+    }
+    const bands: number[] = [];
+    for (let at = 0; at + this.rows <= PERMUTATIONS; at += this.rows) {
+      let h = mix(at + 1);
+      for (let r = 0; r < this.rows; r++) h = mix(h ^ signature[at + r]);
+      bands.push(h);
+    }
+    return bands;
+  }
+
+  candidates(bands: readonly number[]): Set<number> {
+    return new Set(bands.flatMap((band) => this.buckets.get(band) ?? []));
+  }
+
+  add(index: number, bands: readonly number[]): void {
+    for (const band of bands) {
+      const bucket = this.buckets.get(band);
+      if (bucket === undefined) this.buckets.set(band, [index]);
+      else bucket.push(index);
+    }
+  }
+}
+
+/** The most rows per band, and so the fewest candidates, with 1 − (1 − tʳ)^⌊n / r⌋ ≥ RECALL. */
+function bandRows(threshold: number): number {
+  let rows = 1;
+  for (let r = 2; r <= PERMUTATIONS; r++) {
+    if (1 - (1 - threshold ** r) ** Math.floor(PERMUTATIONS / r) < RECALL) break;
+    rows = r;
+  }
+  return rows;
+}

@@ -1,0 +1,115 @@
+/** Counts of what a set of questions and answers holds. */
+import { type LengthStatistics, lengthStatistics } from './lengths.js';
+import { groupByQuestion, type QASplit } from './qa.js';
+import { type DedupeOptions, dedupeTexts } from './qa-dedupe.js';
+import type { QARecord } from './qa-records.js';
+
+/** What `statsQA` counts. */
+export interface QAStats {
+  readonly pairs: number;
+  readonly questions: number;
+  /** Pairs of each split; only those that the file names. */
+  readonly splits: Partial<Record<keyof QASplit, number>>;
+  readonly answersPerQuestion: LengthStatistics;
+  readonly questionCharacters: LengthStatistics;
+  readonly answerCharacters: LengthStatistics;
+  readonly questionTokens: LengthStatistics;
+  readonly answerTokens: LengthStatistics;
+  /** Pairs that repeat an earlier pair; and answers that repeat an earlier answer, to whatever question. */
+  readonly duplicatePairs: DuplicateCount;
+  readonly duplicateAnswers: DuplicateCount;
+  /** Different words, in lower case. */
+  readonly vocabulary: number;
+  /** Most frequent words that say something, with their counts. */
+  readonly words: readonly (readonly [word: string, count: number])[];
+}
+
+export interface DuplicateCount {
+  readonly exact: number;
+  readonly near: number;
+}
+
+export interface StatsOptions extends DedupeOptions {
+  /** How many words to name; 20 by default. */
+  words?: number;
+}
+
+/**
+ * Counts pairs, lengths in characters and tokens, duplicates and words.
+ * @param encode text to tokens
+ * @throws DataError when there are no records
+ */
+export function statsQA(
+  records: readonly QARecord[],
+  encode: (text: string) => ArrayLike<number>,
+  { words = 20, ...dedupe }: StatsOptions = {},
+): QAStats {
+  // Long answers take most of the time: each different text is encoded once.
+  const lengths = new Map<string, number>();
+  const tokens = (text: string): number => {
+    let length = lengths.get(text);
+    if (length === undefined) lengths.set(text, (length = encode(text).length));
+    return length;
+  };
+  const groups = [...groupByQuestion(records).values()];
+  const questions = groups.map(([first]) => first.question);
+  const splits: Partial<Record<keyof QASplit, number>> = {};
+  for (const { split } of records) if (split !== undefined) splits[split] = (splits[split] ?? 0) + 1;
+  const counts = wordCounts(records.flatMap(({ question, answer }) => [question, answer]));
+  return {
+    pairs: records.length,
+    questions: groups.length,
+    splits,
+    answersPerQuestion: lengthStatistics(groups.map((group) => group.length)),
+    questionCharacters: lengthStatistics(questions.map((q) => q.length)),
+    answerCharacters: lengthStatistics(records.map(({ answer }) => answer.length)),
+    questionTokens: lengthStatistics(questions.map(tokens)),
+    answerTokens: lengthStatistics(records.map(({ answer }) => tokens(answer))),
+    duplicatePairs: duplicates(records.map(pairText), dedupe),
+    duplicateAnswers: duplicates(
+      records.map(({ answer }) => answer),
+      dedupe,
+    ),
+    vocabulary: counts.size,
+    words: [...counts]
+      .filter(([word]) => !FUNCTION_WORDS.has(word) && word.length > 1)
+      .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+      .slice(0, words),
+  };
+}
+
+/** A pair as one text, for comparisons. */
+export function pairText({ question, answer }: { question: string; answer: string }): string {
+  return `${question}\n${answer}`;
+}
+
+function duplicates(texts: readonly string[], options: DedupeOptions): DuplicateCount {
+  const { dropped } = dedupeTexts(texts, options);
+  const exact = dropped.filter(({ reason }) => reason === 'exact').length;
+  return { exact, near: dropped.length - exact };
+}
+
+function wordCounts(texts: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const text of texts) {
+    for (const [word] of text.toLowerCase().matchAll(/\p{L}[\p{L}\p{M}]*(?:['’]\p{L}+)?/gu)) {
+      const spelt = word.replace('’', "'");
+      counts.set(spelt, (counts.get(spelt) ?? 0) + 1);
+    }
+  }
+  return counts;
+}
+
+/** English words that are frequent in any text. */
+const FUNCTION_WORDS = new Set(
+  (
+    "a about after again all also am an and any are aren't as at be because been before being but by can can't could did " +
+    "didn't do does doesn't doing don't each either else even every for from get go got had has hasn't have haven't having he " +
+    "he's her here hers herself him himself his how i i'd i'll i'm i've if in into is isn't it it's its itself just let like " +
+    'may maybe me might more most much must my myself no nor not now of off on once one only or other our ourselves out over ' +
+    "own really said same say see she she's should shouldn't so some someone something such than that that's the their them " +
+    "themselves then there there's these they they're things this those though through to too two under until up upon us use " +
+    "very was wasn't way we well were what what's when where whether which while who whom why will with within without won't " +
+    "would wouldn't yes yet you you'll you're you've your yours yourself"
+  ).split(' '),
+);
