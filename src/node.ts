@@ -3,9 +3,19 @@
  *
  * @module dawngrad/node
  */
+export { type HubOptions, type HubProgress, type HubRepo, openHubRepo } from './data/hub.js';
 export { type Novel, readNovel } from './data/novel.js';
 export { type QARecord, readQA } from './data/qa-file.js';
 export { readSafetensorsFile, writeSafetensorsFile } from './data/safetensors-file.js';
+export { GPT2Tokenizer, tokenizerFromJSON } from './data/tokenizer.js';
+export { type LoadedGPT2, loadGPT2, saveGPT2 } from './models/gpt2-weights.js';
+export {
+  type AdapterConfig,
+  type AdapterInfo,
+  loadAdapter,
+  readAdapterConfig,
+  saveAdapter,
+} from './train/adapter.js';
 export {
   type CharLM,
   type CharLMConfig,

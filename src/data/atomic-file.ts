@@ -8,13 +8,16 @@ import { basename, dirname, join } from 'node:path';
  * @param path the file to make or replace
  * @param chunks its contents in order, text as UTF-8
  */
-export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array | string>): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  chunks: Iterable<Uint8Array | string> | AsyncIterable<Uint8Array | string>,
+): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
   try {
     const file = await open(temporary, 'wx');
     try {
-      for (const chunk of chunks) await file.writeFile(chunk);
+      for await (const chunk of chunks) await file.writeFile(chunk);
       await file.sync();
     } finally {
       await file.close();

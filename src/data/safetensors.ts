@@ -61,7 +61,34 @@ const RANK = new Map(Object.keys(SAFETENSORS_ITEM_SIZE).map((dtype, rank) => [dt
  */
 export function parseSafetensors(bytes: Uint8Array): SafetensorsContents {
   if (!(bytes instanceof Uint8Array)) fail(`expected a Uint8Array, got ${describe(bytes)}`);
-  const dataStart = headerEnd(bytes);
+  const layout = parseSafetensorsHeader(bytes, bytes.length);
+  const tensors = new Map<string, SafetensorsEntry>();
+  for (const [name, { dtype, shape, begin, end }] of layout.tensors) {
+    // A plain Uint8Array even where `bytes` is a Node Buffer, whose slice() would not copy.
+    const data = new Uint8Array(bytes.buffer, bytes.byteOffset + begin, end - begin);
+    tensors.set(name, { dtype, shape, data });
+  }
+  return { tensors, metadata: layout.metadata };
+}
+
+/** Where a tensor lies in a file, in bytes from the file's start. */
+export interface SafetensorsPlace {
+  readonly dtype: SafetensorsDType;
+  readonly shape: number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * What a file's first bytes say, checked as `parseSafetensors` does.
+ * @param bytes the file, at least to the end of its header (`safetensorsHeaderEnd`)
+ * @param fileBytes the size of the whole file
+ */
+export function parseSafetensorsHeader(
+  bytes: Uint8Array,
+  fileBytes: number,
+): { tensors: Map<string, SafetensorsPlace>; metadata: Record<string, string> } {
+  const dataStart = safetensorsHeaderEnd(bytes, fileBytes);
   const header = parseHeader(bytes.subarray(LENGTH_BYTES, dataStart), dataStart);
   const metadata = parseMetadata(header.get(METADATA_KEY));
   header.delete(METADATA_KEY);
@@ -70,8 +97,8 @@ export function parseSafetensors(bytes: Uint8Array): SafetensorsContents {
   // Old writers ordered the header by name, so only the offsets say how the bytes lie.
   infos.sort((a, b) => a.begin - b.begin || a.end - b.end);
 
-  const dataBytes = bytes.length - dataStart;
-  const tensors = new Map<string, SafetensorsEntry>();
+  const dataBytes = fileBytes - dataStart;
+  const tensors = new Map<string, SafetensorsPlace>();
   let previous = 'the header';
   let expected = 0;
   for (const { name, dtype, shape, begin, end } of infos) {
@@ -79,16 +106,14 @@ export function parseSafetensors(bytes: Uint8Array): SafetensorsContents {
     const offsets = `data_offsets [${begin}, ${end}]`;
     if (end > dataBytes) {
       fail(
-        `${where}: ${offsets} end beyond the ${dataBytes} data bytes (file of ${bytes.length} bytes); is it truncated?`,
+        `${where}: ${offsets} end beyond the ${dataBytes} data bytes (file of ${fileBytes} bytes); is it truncated?`,
       );
     }
     if (begin !== expected) {
       const fault = begin > expected ? `leave a hole of ${begin - expected} bytes after` : 'overlap';
       fail(`${where}: ${offsets} ${fault} ${previous}; expected them to begin at ${expected}`);
     }
-    // A plain Uint8Array even where `bytes` is a Node Buffer, whose slice() would not copy.
-    const data = new Uint8Array(bytes.buffer, bytes.byteOffset + dataStart + begin, end - begin);
-    tensors.set(name, { dtype, shape, data });
+    tensors.set(name, { dtype, shape, begin: dataStart + begin, end: dataStart + end });
     previous = where;
     expected = end;
   }
@@ -128,11 +153,27 @@ export function layoutSafetensors(
   tensors: SafetensorsInput,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array[] {
+  const entries = new Map<string, SafetensorsEntry>(
+    tensors instanceof Map ? tensors : Object.entries(tensors),
+  );
+  for (const [name, entry] of entries) checkEntry(name, entry);
+  const { head, order } = layoutSafetensorsHeader(entries, metadata);
+  return [head, ...order.map((name) => entries.get(name)!.data)];
+}
+
+/** The length and header of a file, and the order in which the tensors' bytes follow. */
+export function layoutSafetensorsHeader(
+  tensors: ReadonlyMap<string, Pick<SafetensorsEntry, 'dtype' | 'shape'>>,
+  metadata: Readonly<Record<string, string>> = {},
+): { head: Uint8Array; order: string[] } {
   const encoder = new TextEncoder();
-  const entries = [...(tensors instanceof Map ? tensors : Object.entries(tensors))].map(([name, entry]) => {
-    checkEntry(name, entry);
-    return { name, key: encoder.encode(name), ...(entry as SafetensorsEntry) };
-  });
+  const entries = [...tensors].map(([name, { dtype, shape }]) => ({
+    name,
+    key: encoder.encode(name),
+    dtype,
+    shape,
+    bytes: byteLength(`tensor ${JSON.stringify(name)}`, dtype, shape),
+  }));
   entries.sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || compareBytes(a.key, b.key));
 
   // Joined by hand because a JavaScript object would reorder names that look like integers.
@@ -149,10 +190,10 @@ export function layoutSafetensors(
     members.push(`${JSON.stringify(METADATA_KEY)}:{${body}}`);
   }
   let offset = 0;
-  for (const { name, dtype, shape, data } of entries) {
-    const info = { dtype, shape: [...shape], data_offsets: [offset, offset + data.length] };
+  for (const { name, dtype, shape, bytes } of entries) {
+    const info = { dtype, shape: [...shape], data_offsets: [offset, offset + bytes] };
     members.push(`${JSON.stringify(name)}:${JSON.stringify(info)}`);
-    offset += data.length;
+    offset += bytes;
   }
   const json = encoder.encode(`{${members.join(',')}}`);
   const padded = Math.ceil(json.length / 8) * 8;
@@ -160,11 +201,11 @@ export function layoutSafetensors(
   const head = new Uint8Array(LENGTH_BYTES + padded).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
   head.set(json, LENGTH_BYTES);
-  return [head, ...entries.map((entry) => entry.data)];
+  return { head, order: entries.map((entry) => entry.name) };
 }
 
-/** Where the header ends and the data begins. */
-function headerEnd(bytes: Uint8Array): number {
+/** Where the header ends and the data begins. @param bytes the file's first 8 bytes, or more */
+export function safetensorsHeaderEnd(bytes: Uint8Array, fileBytes: number): number {
   if (bytes.length < LENGTH_BYTES)
     fail(`expected at least 8 bytes for the header length, got a file of ${bytes.length}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES);
@@ -175,8 +216,8 @@ function headerEnd(bytes: Uint8Array): number {
     );
   }
   const end = LENGTH_BYTES + Number(length);
-  if (end > bytes.length) {
-    fail(`the header (bytes 8 to ${end}) ends beyond the file of ${bytes.length} bytes; is it truncated?`);
+  if (end > fileBytes) {
+    fail(`the header (bytes 8 to ${end}) ends beyond the file of ${fileBytes} bytes; is it truncated?`);
   }
   return end;
 }

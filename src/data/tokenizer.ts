@@ -115,8 +115,8 @@ export class GPT2Tokenizer implements Tokenizer {
     };
   }
 
-  /** The bytes of a token. */
-  private bytesOf(id: number, position: number): Uint8Array {
+  /** @internal The bytes of a token. @param position where the id stands, for messages */
+  bytesOf(id: number, position = 0): Uint8Array {
     const known = this.bytes[id];
     if (known) return known;
     if (!(Number.isInteger(id) && id >= 0 && id < this.size)) {
@@ -165,4 +165,31 @@ export function tokenizerFromJSON(json: unknown): Tokenizer {
   throw new DataError(
     `tokenizerFromJSON: expected { type: 'gpt2', size } or { type: 'char', characters, unk }, got type ${JSON.stringify(type)}`,
   );
+}
+
+/**
+ * Where the vocabulary of a vocab.json differs from GPT-2's, in words; null where it does not. Ids from 50,257 on may be
+ * anything: models add tokens of their own there.
+ *
+ * @param vocab ids by token, each byte as the letter that openai/gpt-2's `bytes_to_unicode` gives it
+ */
+export function differenceFromR50k(vocab: Readonly<Record<string, number>>): string | null {
+  const byteOf = new Map<string, number>();
+  for (let byte = 0, next = 256; byte < 256; byte++) {
+    const visible = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+    byteOf.set(String.fromCharCode(visible ? byte : next++), byte);
+  }
+  const tokenizer = new GPT2Tokenizer();
+  let count = 0;
+  for (const [token, id] of Object.entries(vocab)) {
+    if (id >= FULL_SIZE) continue;
+    count++;
+    const bytes =
+      id === tokenizer.endOfText ? utf8.encode(token) : [...token].map((c) => byteOf.get(c) ?? -1);
+    const own = tokenizer.bytesOf(id);
+    if (bytes.length !== own.length || own.some((byte, i) => byte !== bytes[i])) {
+      return `token ${id} is ${JSON.stringify(token)}, GPT-2's is ${JSON.stringify(tokenizer.decode([id]))}`;
+    }
+  }
+  return count === FULL_SIZE ? null : `${count} tokens, GPT-2 has ${FULL_SIZE}`;
 }

@@ -3,11 +3,21 @@
 import { narrow } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
 import * as F from '../nn/functional.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module, ModuleList } from '../nn/index.js';
+import {
+  Dropout,
+  Embedding,
+  type InitializeOptions,
+  LayerNorm,
+  Linear,
+  Module,
+  ModuleList,
+} from '../nn/index.js';
+import { tiedHead, tiedLoss } from '../nn/quantized.js';
 import { formatShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { CausalForwardOptions, CausalLM, CausalLMConfig } from './causal-lm.js';
 import { checkGPT2Config, type GPT2Config } from './gpt2-config.js';
+import { type PretrainedOptions, pretrainedFiles, type SavePretrainedOptions } from './pretrained.js';
 
 /** Attention of every position to itself and those before it, in several heads. */
 export class GPT2Attention extends Module {
@@ -17,10 +27,11 @@ export class GPT2Attention extends Module {
   constructor(
     private readonly config: GPT2Config,
     private readonly layer: number,
+    options: InitializeOptions = {},
   ) {
     super();
-    this.c_attn = new Linear(config.dim, 3 * config.dim);
-    this.c_proj = new Linear(config.dim, config.dim);
+    this.c_attn = new Linear(config.dim, 3 * config.dim, options);
+    this.c_proj = new Linear(config.dim, config.dim, options);
   }
 
   /** [B, T, C] → [B, T, C], to which `residual` is added. */
@@ -43,10 +54,10 @@ export class GPT2MLP extends Module {
   readonly c_fc: Linear;
   readonly c_proj: Linear;
 
-  constructor({ dim, innerDim }: GPT2Config) {
+  constructor({ dim, innerDim }: GPT2Config, options: InitializeOptions = {}) {
     super();
-    this.c_fc = new Linear(dim, innerDim);
-    this.c_proj = new Linear(innerDim, dim);
+    this.c_fc = new Linear(dim, innerDim, options);
+    this.c_proj = new Linear(innerDim, dim, options);
   }
 
   /** [B, T, C] → [B, T, C], to which `residual` is added. */
@@ -63,12 +74,13 @@ export class GPT2Block extends Module {
   readonly mlp: GPT2MLP;
   readonly drop: Dropout;
 
-  constructor(config: GPT2Config, layer: number) {
+  constructor(config: GPT2Config, layer: number, options: InitializeOptions = {}) {
     super();
-    this.ln_1 = new LayerNorm(config.dim, { eps: config.layerNormEps });
-    this.attn = new GPT2Attention(config, layer);
-    this.ln_2 = new LayerNorm(config.dim, { eps: config.layerNormEps });
-    this.mlp = new GPT2MLP(config);
+    const norm = { ...options, eps: config.layerNormEps };
+    this.ln_1 = new LayerNorm(config.dim, norm);
+    this.attn = new GPT2Attention(config, layer, options);
+    this.ln_2 = new LayerNorm(config.dim, norm);
+    this.mlp = new GPT2MLP(config, options);
     this.drop = new Dropout(config.residualDropout);
   }
 
@@ -91,14 +103,17 @@ export class GPT2Transformer extends Module {
   readonly h: ModuleList<GPT2Block>;
   readonly ln_f: LayerNorm;
 
-  constructor(private readonly config: GPT2Config) {
+  constructor(
+    private readonly config: GPT2Config,
+    options: InitializeOptions = {},
+  ) {
     super();
     const { vocabSize, contextLength, dim, layers } = config;
-    this.wte = new Embedding(vocabSize, dim);
-    this.wpe = new Embedding(contextLength, dim);
+    this.wte = new Embedding(vocabSize, dim, options);
+    this.wpe = new Embedding(contextLength, dim, options);
     this.drop = new Dropout(config.embeddingDropout);
-    this.h = new ModuleList(Array.from({ length: layers }, (_, i) => new GPT2Block(config, i)));
-    this.ln_f = new LayerNorm(dim, { eps: config.layerNormEps });
+    this.h = new ModuleList(Array.from({ length: layers }, (_, i) => new GPT2Block(config, i, options)));
+    this.ln_f = new LayerNorm(dim, { ...options, eps: config.layerNormEps });
   }
 
   /** Token ids [B, T] → [B, T, C]. */
@@ -130,11 +145,37 @@ export class GPT2Transformer extends Module {
 export class GPT2 extends Module implements CausalLM {
   readonly transformer: GPT2Transformer;
 
-  constructor(readonly config: GPT2Config) {
+  /** @param options where and as what to make the weights; `initialize: false` leaves them undefined, to be read from a file */
+  constructor(
+    readonly config: GPT2Config,
+    { initialize = true, ...options }: InitializeOptions = {},
+  ) {
     super();
     checkGPT2Config(config);
-    this.transformer = new GPT2Transformer(config);
-    this.initialize();
+    // Layers would draw first what the model draws again.
+    this.transformer = new GPT2Transformer(config, { ...options, initialize: false });
+    if (initialize) this.initialize();
+  }
+
+  /**
+   * The model of a folder in Hugging Face's layout, or of the Hub: the weights alone, without the tokenizer that
+   * `loadGPT2` gives beside them.
+   *
+   * @param nameOrFolder a folder with config.json and model.safetensors, or a name like `openai-community/gpt2`
+   * @throws DataError naming the setting or the tensor that does not suit, or outside Node.js
+   * @source transformers.PreTrainedModel.from_pretrained
+   */
+  static async fromPretrained(nameOrFolder: string, options: PretrainedOptions = {}): Promise<GPT2> {
+    return (await pretrainedFiles('GPT2.fromPretrained').load(nameOrFolder, options)) as GPT2;
+  }
+
+  /**
+   * Writes config.json and model.safetensors as Hugging Face's classes read them.
+   *
+   * @source transformers.PreTrainedModel.save_pretrained
+   */
+  async savePretrained(folder: string, options: SavePretrainedOptions = {}): Promise<void> {
+    await pretrainedFiles('GPT2.savePretrained').save(folder, this, options);
   }
 
   get shape(): CausalLMConfig {
@@ -160,7 +201,7 @@ export class GPT2 extends Module implements CausalLM {
   }
 
   head(x: Tensor): Tensor {
-    return F.linear(x, this.transformer.wte.weight);
+    return tiedHead(this.transformer.wte, x);
   }
 
   forward(ids: Tensor, options: CausalForwardOptions = {}): Tensor {
@@ -169,6 +210,6 @@ export class GPT2 extends Module implements CausalLM {
 
   /** The logits of all positions never exist at once. */
   loss(ids: Tensor, targets: Tensor, options: CausalForwardOptions = {}): Tensor {
-    return F.linearCrossEntropy(this.hidden(ids, options), this.transformer.wte.weight, targets);
+    return tiedLoss(this.transformer.wte, this.hidden(ids, options), targets);
   }
 }

@@ -16,6 +16,7 @@ export {
 } from './gpt2.js';
 export { GPT2_SIZES, type GPT2Config, type GPT2Size, gpt2Config } from './gpt2-config.js';
 export { KVCache } from './kv-cache.js';
+export type { PretrainedOptions, PretrainedProgress, SavePretrainedOptions } from './pretrained.js';
 export {
   type DecodeInputs,
   type SequenceInputs,

@@ -19,7 +19,7 @@ export { ModuleDict, ModuleList, Sequential } from './containers.js';
 export * as functional from './functional.js';
 /** First values: each fills a tensor in place. */
 export * as init from './init.js';
-export { Dropout, Embedding, Flatten, Identity, Linear } from './layers.js';
+export { Dropout, Embedding, Flatten, Identity, type InitializeOptions, Linear } from './layers.js';
 export {
   BCELoss,
   BCEWithLogitsLoss,
@@ -30,7 +30,30 @@ export {
   NLLLoss,
   SmoothL1Loss,
 } from './losses.js';
+export {
+  applyLora,
+  countParameters,
+  type LoraConfig,
+  LoraLinear,
+  type LoraModules,
+  loraModules,
+  loraStateDict,
+  loraTargets,
+  type MergeOptions,
+  mergeLora,
+  type ParameterCount,
+  unmergeLora,
+} from './lora.js';
 export { type Layer, type LoadReport, Module, type StateDict } from './module.js';
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from './normalization.js';
 export { type FactoryOptions, Parameter } from './parameter.js';
+export {
+  modelBytes,
+  QuantizedEmbedding,
+  QuantizedLinear,
+  type QuantizedModules,
+  type QuantizeModelOptions,
+  quantizeModel,
+} from './quantized.js';
 export { GRU, LSTM, type RecurrentOptions, RNN } from './recurrent.js';
+export type { Targets } from './replace.js';

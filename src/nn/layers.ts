@@ -11,6 +11,11 @@ import { kaimingUniform_, normal_, uniform_, zeros_ } from './init.js';
 import { Module } from './module.js';
 import { type FactoryOptions, Parameter } from './parameter.js';
 
+export interface InitializeOptions extends FactoryOptions {
+  /** Whether to draw first values. False leaves them undefined, for a model that draws its own or reads them. Default true. */
+  readonly initialize?: boolean;
+}
+
 /**
  * y = x·Wᵀ + b, with W [out, in] and b [out], both uniform in ±1/√in at first.
  *
@@ -25,12 +30,12 @@ export class Linear extends Module {
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    { bias = true, ...options }: FactoryOptions & { bias?: boolean } = {},
+    { bias = true, initialize = true, ...options }: InitializeOptions & { bias?: boolean } = {},
   ) {
     super();
     this.weight = Parameter.empty([outFeatures, inFeatures], options);
     this.bias = bias ? Parameter.empty([outFeatures], options) : null;
-    this.resetParameters();
+    if (initialize) this.resetParameters();
   }
 
   /** Draws the first values again. */
@@ -67,7 +72,7 @@ export class Embedding extends Module {
   constructor(
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
-    { paddingIdx, ...options }: FactoryOptions & { paddingIdx?: number } = {},
+    { paddingIdx, initialize = true, ...options }: InitializeOptions & { paddingIdx?: number } = {},
   ) {
     super();
     if (
@@ -80,7 +85,7 @@ export class Embedding extends Module {
     }
     this.paddingIdx = paddingIdx !== undefined && paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     this.weight = Parameter.empty([numEmbeddings, embeddingDim], options);
-    this.resetParameters();
+    if (initialize) this.resetParameters();
   }
 
   /** Draws the first values again. */
