@@ -7,6 +7,8 @@ export {
   CharTransformer,
   type CharTransformerConfig,
 } from './char-transformer.js';
+export { type GeneratedToken, type GenerateTextOptions, generate, generateText } from './generate.js';
+export type { GenerateOptions } from './generate-options.js';
 export {
   GPT2,
   GPT2Attention,
@@ -15,7 +17,7 @@ export {
   GPT2Transformer,
 } from './gpt2.js';
 export { GPT2_SIZES, type GPT2Config, type GPT2Size, gpt2Config } from './gpt2-config.js';
-export { KVCache } from './kv-cache.js';
+export { KVCache, type KVCacheOptions } from './kv-cache.js';
 export type { PretrainedOptions, PretrainedProgress, SavePretrainedOptions } from './pretrained.js';
 export {
   type DecodeInputs,
