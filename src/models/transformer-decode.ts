@@ -63,10 +63,10 @@ export async function greedyDecode(
   const [B] = source.shape;
   const written: number[][] = Array.from({ length: B }, () => []);
   const open = new Set(written.keys());
-  await decoding(model, source, 1, options, async ({ step, maxLength, device }) => {
+  await decoding(model, source, 1, options, async ({ step, ban, maxLength, device }) => {
     let last = tensor(new Int32Array(B).fill(options.startToken), { shape: [B, 1], device });
     for (let n = 1; n <= maxLength && open.size > 0; n++) {
-      const next = scope(() => noGrad(() => reshape(argmax(step(last), { dim: -1 }), [B, 1])));
+      const next = scope(() => noGrad(() => reshape(argmax(add(step(last), ban), { dim: -1 }), [B, 1])));
       last.release();
       last = next;
       const tokens = await next.data();
@@ -117,7 +117,7 @@ export async function beamSearch(
   let beam: Beginning[][] = Array.from({ length: B }, (_, b) => [
     { row: b * K, tokens: [], logProbability: 0 },
   ]);
-  await decoding(model, source, K, options, async ({ step, cache, maxLength, device }) => {
+  await decoding(model, source, K, options, async ({ step, ban, cache, maxLength, device }) => {
     for (let n = 1; n <= maxLength && beam.some((live) => live.length > 0); n++) {
       const { last, before, rows } = arrange(beam, K, startToken);
       // Every live beginning may end now, so K more candidates than beams leave K that go on.
@@ -126,7 +126,8 @@ export async function beamSearch(
         noGrad(() => {
           if (n > 1) cache.reorder(tensor(rows, { device }));
           const logits = step(tensor(last, { shape: [B * K, 1], device }));
-          const total = add(logSoftmax(logits, -1), tensor(before, { shape: [B * K, 1], device }));
+          const scores = add(logSoftmax(logits, -1), ban);
+          const total = add(scores, tensor(before, { shape: [B * K, 1], device }));
           return topk(reshape(total, [B, K * V]), count);
         }),
       );
@@ -182,8 +183,10 @@ function arrange(
 }
 
 interface Decoding {
-  /** The scores [B·copies, V] of the tokens after `last` [B·copies, 1]; start and padding score −∞. */
+  /** The logits [B·copies, V] of the tokens after `last` [B·copies, 1]. */
   step(last: Tensor): Tensor;
+  /** [V], to be added: −∞ for start and padding, which are never written, else 0. */
+  readonly ban: Tensor;
   readonly cache: DecoderCache;
   readonly maxLength: number;
   readonly device: Device;
@@ -224,9 +227,9 @@ async function decoding(
     if (memoryPadding && memoryPadding !== options.padding) kept.push(memoryPadding);
     const step = (last: Tensor): Tensor => {
       const y = model.decode(last, memory, { cache, memoryPadding });
-      return add(model.logits(select(y, 1, 0)), ban);
+      return model.logits(select(y, 1, 0));
     };
-    await write({ step, cache, maxLength, device });
+    await write({ step, ban, cache, maxLength, device });
   } finally {
     cache.release();
     for (const t of kept) t.release();
