@@ -96,7 +96,7 @@ export class LoraLinear extends Module {
     const options = { bias: false, ...factoryOf(base_layer) };
     // A's first values are those of any linear layer.
     this.lora_A = new Linear(inFeatures, rank, options);
-    this.lora_B = new Linear(rank, outFeatures, options);
+    this.lora_B = new Linear(rank, outFeatures, { ...options, initialize: false });
     zeros_(this.lora_B.weight);
     this.train(base_layer.training);
   }
@@ -172,7 +172,11 @@ export class LoraLinear extends Module {
       return base;
     }
     const { inFeatures, outFeatures, bias } = base;
-    const plain = new Linear(inFeatures, outFeatures, { bias: bias !== null, ...factoryOf(base) });
+    const plain = new Linear(inFeatures, outFeatures, {
+      bias: bias !== null,
+      initialize: false,
+      ...factoryOf(base),
+    });
     plain.requiresGrad_(false).train(base.training);
     scope(() => {
       const sum = noGrad(() => add(dequantize(base.quantized), this.product()));

@@ -46,7 +46,7 @@ export function findTargets<M extends Module>(
     const matches = fitting.filter(([name]) => means(pattern, name));
     if (matches.length === 0) {
       const other = all.find(([name, m]) => !fits(m) && means(pattern, name));
-      const instead = other ? `'${other[0]}', a ${other[1].constructor.name}` : 'nothing';
+      const instead = other ? `'${other[0]}' (${other[1].constructor.name})` : 'nothing';
       throw new DataError(
         `${op}: expected ${shown(pattern)} to name layers of the model, got ${instead}; there are ${ends(fitting.map(([name]) => name))}`,
       );
