@@ -103,7 +103,7 @@ async function resumeRun(out: string, which: string | true, given: Partial<CharL
   });
 }
 
-async function announceDevice(kind: string, adapter: string | null): Promise<Device> {
+export async function announceDevice(kind: string, adapter: string | null): Promise<Device> {
   let fallback = '';
   const device = await openDevice({
     device: kind as 'auto',
@@ -228,7 +228,7 @@ async function conclude(
   console.log(`  model.safetensors (best weights)  ${LAST} (to resume from)`);
 }
 
-function quote(text: string): string {
+export function quote(text: string): string {
   return text
     .trim()
     .split('\n')

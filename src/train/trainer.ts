@@ -57,6 +57,8 @@ export interface TrainerOptions<Batch, Inputs = Batch> {
    * too. Default false.
    */
   readonly trainableOnly?: boolean;
+  /** The file of the best evaluation's weights. Default `model.safetensors`. */
+  readonly bestFile?: string;
   /** Evaluations without a new best before training stops. Default: never. */
   readonly patience?: number;
   /** Where metrics, curve and checkpoints go. Default: nowhere, until attach(). */
@@ -285,7 +287,10 @@ export class Trainer<Batch, Inputs = Batch> {
     this.sinceBest = best ? 0 : this.sinceBest + 1;
     run?.appendMetrics({ step: this.step, validation: this.validation });
     if (best && run)
-      await saveTensors(run.file(BEST), this.weights(), { format: 'pt', step: String(this.step) });
+      await saveTensors(run.file(this.options.bestFile ?? BEST), this.weights(), {
+        format: 'pt',
+        step: String(this.step),
+      });
     await this.save();
     await onEvaluate?.({ step: this.step, validation: this.validation, best });
   }
@@ -300,7 +305,7 @@ export class Trainer<Batch, Inputs = Batch> {
   /** Puts the best evaluation's weights back into the model. */
   async loadBest(): Promise<void> {
     if (!this.run) throw new DataError('Trainer.loadBest: expected a run folder, got none');
-    const { tensors } = await loadTensors(this.run.file(BEST), this.device);
+    const { tensors } = await loadTensors(this.run.file(this.options.bestFile ?? BEST), this.device);
     this.loadWeights(tensors);
     for (const t of tensors.values()) t.release();
   }

@@ -1,0 +1,292 @@
+import { dirname } from 'node:path';
+import { type Command, Option } from 'commander';
+import { DataError } from '../device/errors.js';
+import type { Device } from '../device/types.js';
+import {
+  configOfRun,
+  type Beginning,
+  type FinetuneJob,
+  type FinetuneResult,
+  prepareFinetune,
+  runName,
+  type Sample,
+  type SampleStatistics,
+} from '../train/finetune.js';
+import {
+  FINETUNE_FIELDS,
+  type FieldInfo,
+  type FinetuneConfig,
+  readFinetuneConfig,
+} from '../train/finetune-config.js';
+import { formatDuration, Progress } from '../train/progress.js';
+import { listRuns, RunFolder } from '../train/run-folder.js';
+import { describeStart, type Finding } from '../train/sanity.js';
+import type { TrainResult } from '../train/trainer.js';
+import { announceDevice, quote } from './train.js';
+
+interface Flags extends Record<string, unknown> {
+  config?: string;
+  out: string;
+  resume?: string | true;
+  dryRun?: boolean;
+}
+
+/** `dawngrad finetune`: a language model learns from questions and answers, or texts. */
+export function addFinetuneCommand(program: Command): void {
+  const command = program
+    .command('finetune')
+    .description('train a GPT-2 on questions and answers or texts: all of it, or a LoRA adapter')
+    .option('--config <file>', 'JSON file with any of the settings below, by their names in camelCase')
+    .option('--out <folder>', 'where run folders go', 'runs')
+    .option('--resume [run]', 'continue a run folder bit for bit; without a name, the latest in --out')
+    .option('--dry-run', 'check model, data, losses and gradients; train nothing and write nothing');
+  for (const field of FINETUNE_FIELDS) command.addOption(optionOf(field));
+  command
+    .addHelpText(
+      'after',
+      `
+Settings come from flags, else from DAWNGRAD_… variables (--batch-size is DAWNGRAD_BATCH_SIZE; lists as JSON, or of paths and
+modules with commas), else from --config, else they are as above. Ctrl-C saves and stops.
+
+The run folder keeps config.json, metrics.jsonl, loss.svg, result.json, checkpoints, and model/ (Hugging Face's layout) or
+adapter/ (PEFT's layout).
+
+Examples:
+  $ dawngrad finetune --model scratch --size nano --data advice.jsonl --steps 600
+  $ dawngrad finetune --model runs/scratch-full --method lora --rank 4 --data plays/
+  $ dawngrad finetune --model gpt2 --method qlora --data advice.jsonl --answers-only --epochs 2 --dry-run
+  $ dawngrad finetune --resume runs/gpt2-lora`,
+    )
+    .action((flags: Flags) => finetune(flags));
+}
+
+function optionOf({ kind, flag, placeholder, help, initial }: FieldInfo): Option {
+  const shown =
+    initial === undefined || initial === null || kind === 'flag'
+      ? ''
+      : ` (default: ${[initial].flat().join(', ')})`;
+  if (kind === 'flag')
+    return new Option(initial === true ? `--no-${flag.slice(2)}` : flag, help).default(undefined, '');
+  return new Option(`${flag} <${placeholder}${kind === 'list' ? '...' : ''}>`, help + shown);
+}
+
+async function finetune({ config: file, out, resume, dryRun = false, ...given }: Flags): Promise<void> {
+  const flags = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  // Commander turns --no-capture into a default of true.
+  if (flags.capture === true) delete flags.capture;
+  if (resume !== undefined)
+    return resumeRun(out, resume, { ...flags, ...(file ? { config: file } : {}) }, dryRun);
+  const config = await readFinetuneConfig({ file, environment: process.env, flags });
+  const device = await announceDevice(config.device, config.adapter);
+  await work(config, device, {
+    dryRun,
+    openRun: (job) => RunFolder.create(out, runName(config), job.record()),
+  });
+}
+
+async function resumeRun(
+  out: string,
+  which: string | true,
+  given: Record<string, unknown>,
+  dryRun: boolean,
+): Promise<void> {
+  const path = which === true ? (await listRuns(out))[0]?.path : which;
+  if (path === undefined) {
+    throw new DataError(
+      `finetune: expected a run to resume in ${out}, got none; start one with: dawngrad finetune`,
+    );
+  }
+  const run = await RunFolder.open(path);
+  const { device: kind, adapter, ...changed } = given as { device?: string; adapter?: string };
+  if (Object.keys(changed).length > 0) {
+    throw new DataError(
+      `finetune: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
+    );
+  }
+  const config = configOfRun(run);
+  const device = await announceDevice(kind ?? config.device, adapter ?? config.adapter);
+  await work(config, device, { dryRun, run });
+}
+
+interface Work {
+  readonly dryRun: boolean;
+  /** The run to go on with. */
+  readonly run?: RunFolder;
+  openRun?(job: FinetuneJob): Promise<RunFolder>;
+}
+
+/** Prepares, checks, trains, shows, saves. What can be wrong is found before a folder is made. */
+async function work(
+  config: FinetuneConfig,
+  device: Device,
+  { dryRun, run: old, openRun }: Work,
+): Promise<void> {
+  const controller = new AbortController();
+  let progress: Progress | null = null;
+  let run: RunFolder | null = null;
+  const say = (text: string): void => (progress ? progress.log(text) : console.log(text));
+  const onInterrupt = (): void => {
+    // A second Ctrl-C does not wait.
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+    say('Stopping after this step (Ctrl-C again to stop at once, without saving) …');
+  };
+  process.on('SIGINT', onInterrupt);
+  try {
+    const job = await prepareFinetune(config, device, {
+      signal: controller.signal,
+      onProgress: (update) => progress?.update(update),
+      onEvaluate: ({ step, validation, best }) =>
+        say(
+          `step ${step}: held-out loss ${validation.toFixed(4)} nats per token${best ? '' : ' (not the best)'}`,
+        ),
+      onFinding: (finding) => say(remark(finding)),
+    });
+    describe(job);
+    let beginning: Beginning | null = null;
+    if (old && !dryRun) {
+      beginning = await job.resume(old);
+      run = old;
+      console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);
+    }
+    if (!beginning) {
+      const checked = await job.check();
+      console.log(line('Sanity', describeStart(job.startFacts(checked))));
+      for (const finding of checked.findings) console.log(remark(finding));
+      if (checked.findings.length === 0)
+        console.log(line('', 'tokens, vocabulary, start and gradients are as they should be'));
+      if (dryRun) {
+        console.log('\nA dry run: nothing was trained, nothing was written.');
+        return;
+      }
+      run ??= await openRun!(job);
+      if (!old) console.log(line('Run', run.path));
+      beginning = { ...checked, samples: await job.sample() };
+      show('before training', beginning.samples);
+      await job.begin(run, beginning);
+    }
+    console.log('');
+    progress = new Progress({ total: job.settings.steps, start: job.trainer.step });
+    const result = await job.train(beginning.losses.validation ?? Number.NaN);
+    progress.stop();
+    progress = null;
+    await conclude(job, run!, result, beginning);
+  } finally {
+    (progress as Progress | null)?.stop();
+    process.off('SIGINT', onInterrupt);
+    run?.close();
+    await device.close();
+  }
+}
+
+const n = (x: number): string => x.toLocaleString('en');
+const percent = (x: number): string => `${(100 * x).toPrecision(3)} %`;
+const line = (label: string, text: string): string => `${label.padEnd(10)} ${text}`;
+
+function remark({ severity, message }: Finding): string {
+  return line({ error: 'ERROR', warning: 'WARNING', note: 'Note' }[severity], message);
+}
+
+function describe(job: FinetuneJob): void {
+  const { config, settings, data, tokens, tokenizer, model, parameters, heldOut } = job;
+  const { layers, dim, heads, contextLength, vocabSize } = model.shape;
+  const part = (p: typeof data.train): string =>
+    [p.pairs.length && `${n(p.pairs.length)} answers`, p.documents.length && `${n(p.documents.length)} texts`]
+      .filter(Boolean)
+      .join(', ');
+  const base = config.method === 'qlora' ? `, base in ${config.scheme}` : '';
+  console.log(
+    line(
+      'Model',
+      `${config.model}: ${n(parameters.total)} parameters${base}; ${layers} layers, width ${dim}, ${heads} heads, context ${contextLength}, vocabulary ${n(vocabSize)}`,
+    ),
+  );
+  console.log(
+    line(
+      'Training',
+      `${config.method}: ${n(parameters.trainable)} parameters (${percent(parameters.share)})${config.method === 'full' ? '' : `, rank ${config.rank}, alpha ${config.alpha}, in ${config.targets.join(', ')}`}`,
+    ),
+  );
+  const counted = tokens.mask.reduce((sum, m) => sum + m, 0);
+  console.log(
+    line(
+      'Data',
+      `${part(data.train)} to learn from, ${part(data.validation)} held out${data.test.pairs.length ? `, ${part(data.test)} for the end` : ''}`,
+    ),
+  );
+  console.log(
+    line(
+      'Tokens',
+      `${n(tokens.ids.length)} to learn from, ${counted === tokens.ids.length ? 'all of which count' : `${n(counted)} of which count`}; ${heldOut.map(({ name, measured }) => `${n(measured.tokens)} measured (${name})`).join(', ')}; tokenizer of ${n(tokenizer.size)}`,
+    ),
+  );
+  console.log(
+    line(
+      'Steps',
+      `${n(settings.steps)} of ${config.accumulate > 1 ? `${config.accumulate} × ` : ''}${config.batchSize} × ${settings.blockSize} tokens, ${settings.epochs.toPrecision(3)} epochs, learning rate ${settings.lr}, seed ${config.seed}`,
+    ),
+  );
+  for (const { name, unigram, bigram } of heldOut) {
+    console.log(
+      line(
+        'Baselines',
+        `${name}: uniform ${Math.log(vocabSize).toFixed(4)}, unigram ${unigram.toFixed(4)}, bigram ${bigram.toFixed(4)} nats per token`,
+      ),
+    );
+  }
+}
+
+function show(when: string, samples: readonly Sample[]): void {
+  for (const { prompt, text } of samples) {
+    console.log(`\nSample ${when}:`);
+    console.log(quote(`${prompt}»${text}`));
+  }
+}
+
+async function conclude(
+  job: FinetuneJob,
+  run: RunFolder,
+  result: TrainResult,
+  beginning: Beginning,
+): Promise<void> {
+  console.log('');
+  if (result.stopped === 'interrupted') {
+    console.log(`Stopped at step ${result.step} of ${job.settings.steps}; everything is saved. Resume with:`);
+    console.log(`  npx dawngrad finetune --out ${dirname(run.path)} --resume ${run.path}`);
+    return;
+  }
+  const out = await job.finish(run, result, beginning);
+  show('after training', out.samples.after);
+  const row = (name: string, nats: number): string =>
+    `  ${name.padEnd(18)} ${nats.toFixed(4)} nats per token   perplexity ${Math.exp(nats).toFixed(2)}`;
+  for (const part of out.heldOut) {
+    console.log(`\nHeld-out text (${part.name}), ${n(part.tokens)} tokens:`);
+    console.log(row('uniform (ln V)', part.uniform));
+    console.log(row('unigram counts', part.unigram));
+    console.log(row('bigram counts', part.bigram));
+    if (part.before !== null) console.log(row('before training', part.before));
+    console.log(`${row('this model', part.after)}   ${part.bitsPerCharacter.toFixed(3)} bits per character`);
+    const gain = part.bigram - part.after;
+    console.log(
+      `The model is ${Math.abs(gain).toFixed(2)} nats per token ${gain >= 0 ? 'below' : 'ABOVE'} the bigram baseline.`,
+    );
+  }
+  varieties(out);
+  console.log('');
+  const how = result.stopped === 'early stopping' ? 'stopped early' : 'trained';
+  console.log(
+    `${n(result.step)} steps, ${how} in ${formatDuration(1000 * result.seconds)}; best at step ${result.best.step}. Left in ${run.path}:`,
+  );
+  const saved = job.config.method === 'full' ? 'model/' : 'adapter/';
+  console.log(`  ${saved}  config.json  metrics.jsonl  result.json  loss.svg  checkpoints`);
+  console.log(`Write with it: npx dawngrad generate --model ${run.path} --prompt "…"`);
+}
+
+function varieties({ statistics: { before, after } }: FinetuneResult): void {
+  const row = (name: string, s: SampleStatistics): string =>
+    `  ${name.padEnd(18)} distinct-1 ${s.distinct1.toFixed(3)}, distinct-2 ${s.distinct2.toFixed(3)}, ${s.meanTokens.toFixed(1)} tokens (${s.minTokens} to ${s.maxTokens})`;
+  if (!after) return;
+  console.log('\nSamples:');
+  if (before) console.log(row('before training', before));
+  console.log(row('after training', after));
+}
