@@ -385,30 +385,119 @@ function rowOfHead(
   keys: i32, dim: i32, vDim: i32, q: usize, k: usize, kStep: usize, v: usize, vStep: usize, mask: usize,
   scale: f32, zeroEmpty: bool, o: usize, lse: usize, scratch: usize,
 ): void {
-  let most: f32 = -Infinity;
-  for (let j = 0; j < keys; j++) {
-    const hidden = mask && load<u32>(mask + (<usize>j << 2)) == 0;
-    const score: f32 = hidden ? -Infinity : dotRows(dim, q, k) * scale;
-    store<f32>(scratch + (<usize>j << 2), score);
-    if (score > most) most = score;
-    k += kStep;
+  if (mask) {
+    // The room that a cache keeps before and behind its tokens is not read.
+    while (keys > 0 && load<u32>(mask + (<usize>(keys - 1) << 2)) == 0) keys--;
+    for (; keys > 0 && load<u32>(mask) == 0; keys--) {
+      k += kStep;
+      v += vStep;
+      mask += 4;
+    }
   }
+  const most = scoresOfRow(keys, dim, q, k, kStep, mask, scale, scratch);
   const sum = expRow(keys, scratch, most == -Infinity ? 0 : most, scratch);
   memory.fill(o, 0, <usize>vDim << 2);
-  for (let j = 0; j < keys; j++) {
-    const weight = v128.load32_splat(scratch + (<usize>j << 2));
-    const end = v + (<usize>vDim << 2);
-    let at = v, to = o;
-    for (; at + 16 <= end; at += 16) {
-      v128.store(to, multiplyAdd(weight, v128.load(at), v128.load(to)));
-      to += 16;
+  const end = o + (<usize>vDim << 2);
+  let j = 0;
+  for (; j + 4 <= keys; j += 4) {
+    const weights = scratch + (<usize>j << 2);
+    const w0 = v128.load32_splat(weights), w1 = v128.load32_splat(weights, 4);
+    const w2 = v128.load32_splat(weights, 8), w3 = v128.load32_splat(weights, 12);
+    let v0 = v, v1 = v + vStep, v2 = v1 + vStep, v3 = v2 + vStep, to = o;
+    v = v3 + vStep;
+    for (; to + 16 <= end; to += 16) {
+      const y = multiplyAdd(w1, v128.load(v1), multiplyAdd(w0, v128.load(v0), v128.load(to)));
+      v128.store(to, multiplyAdd(w3, v128.load(v3), multiplyAdd(w2, v128.load(v2), y)));
+      v0 += 16;
+      v1 += 16;
+      v2 += 16;
+      v3 += 16;
     }
-    for (; at < end; at += 4) {
+    for (; to < end; to += 4) {
+      let y = load<f32>(to) + f32x4.extract_lane(w0, 0) * load<f32>(v0);
+      y += f32x4.extract_lane(w1, 0) * load<f32>(v1);
+      y += f32x4.extract_lane(w2, 0) * load<f32>(v2);
+      store<f32>(to, y + f32x4.extract_lane(w3, 0) * load<f32>(v3));
+      v0 += 4;
+      v1 += 4;
+      v2 += 4;
+      v3 += 4;
+    }
+  }
+  for (; j < keys; j++) {
+    const weight = v128.load32_splat(scratch + (<usize>j << 2));
+    let at = v, to = o;
+    for (; to + 16 <= end; to += 16) {
+      v128.store(to, multiplyAdd(weight, v128.load(at), v128.load(to)));
+      at += 16;
+    }
+    for (; to < end; to += 4) {
       store<f32>(to, load<f32>(to) + f32x4.extract_lane(weight, 0) * load<f32>(at));
-      to += 4;
+      at += 4;
     }
     v += vStep;
   }
   scaleRow(vDim, o, f32x4.extract_lane(inverse(constant(sum), zeroEmpty), 0));
   store<f32>(lse, sum == 0 ? 0 : most + f32x4.extract_lane(log4(constant(sum)), 0));
+}
+
+/** scores ← q·kᵀ · scale, −∞ where the mask is 0; gives the largest. Four keys at a time: their sums do not wait for one another. */
+function scoresOfRow(
+  keys: i32, dim: i32, q: usize, k: usize, kStep: usize, mask: usize, scale: f32, scores: usize,
+): f32 {
+  const lowest = f32x4.splat(-Infinity);
+  const factor = constant(scale);
+  let largest = lowest;
+  const end = q + (<usize>dim << 2);
+  for (; keys >= 4; keys -= 4) {
+    let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
+    let k0 = k, k1 = k + kStep, k2 = k1 + kStep, k3 = k2 + kStep, at = q;
+    k = k3 + kStep;
+    for (; at + 16 <= end; at += 16) {
+      const x = v128.load(at);
+      s0 = multiplyAdd(x, v128.load(k0), s0);
+      s1 = multiplyAdd(x, v128.load(k1), s1);
+      s2 = multiplyAdd(x, v128.load(k2), s2);
+      s3 = multiplyAdd(x, v128.load(k3), s3);
+      k0 += 16;
+      k1 += 16;
+      k2 += 16;
+      k3 += 16;
+    }
+    const a = f32x4.add(v128.shuffle<f32>(s0, s1, 0, 4, 1, 5), v128.shuffle<f32>(s0, s1, 2, 6, 3, 7));
+    const b = f32x4.add(v128.shuffle<f32>(s2, s3, 0, 4, 1, 5), v128.shuffle<f32>(s2, s3, 2, 6, 3, 7));
+    let total = f32x4.add(v128.shuffle<f32>(a, b, 0, 1, 4, 5), v128.shuffle<f32>(a, b, 2, 3, 6, 7));
+    for (; at < end; at += 4) {
+      let column = v128.load32_splat(k0);
+      column = f32x4.replace_lane(column, 1, load<f32>(k1));
+      column = f32x4.replace_lane(column, 2, load<f32>(k2));
+      column = f32x4.replace_lane(column, 3, load<f32>(k3));
+      total = multiplyAdd(v128.load32_splat(at), column, total);
+      k0 += 4;
+      k1 += 4;
+      k2 += 4;
+      k3 += 4;
+    }
+    total = f32x4.mul(total, factor);
+    if (mask) {
+      total = v128.bitselect(total, lowest, i32x4.ne(v128.load(mask), i32x4.splat(0)));
+      mask += 16;
+    }
+    v128.store(scores, total);
+    scores += 16;
+    largest = f32x4.pmax(largest, total);
+  }
+  let most = max(
+    max(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
+    max(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
+  );
+  for (; keys > 0; keys--) {
+    const score: f32 = mask && load<u32>(mask) == 0 ? -Infinity : dotRows(dim, q, k) * scale;
+    store<f32>(scores, score);
+    if (score > most) most = score;
+    if (mask) mask += 4;
+    scores += 4;
+    k += kStep;
+  }
+  return most;
 }
