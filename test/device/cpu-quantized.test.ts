@@ -144,6 +144,21 @@ describe.each(schemes)('%s weights', (scheme) => {
   });
 });
 
+test.each([1, 16, 255, 600])('%i quantised scales', async (count) => {
+  const codes = Int8Array.from({ length: Math.ceil(count / 4) * 4 }, (_, i) => ((i * 37) % 255) - 127);
+  const groups = random(1 + Math.ceil(count / 256));
+  const [, , scales] = await call(
+    (m, [at, from, to]) => m.decodeScales(count, at, from, to),
+    new Float32Array(codes.buffer),
+    groups,
+    new Float32Array(count),
+  );
+  for (let i = 0; i < count; i++) {
+    const wanted = groups[0] + (groups[1 + Math.floor(i / 256)] * codes[i]) / 127;
+    expect(Math.abs(scales[i] - wanted)).toBeLessThan(2e-7);
+  }
+});
+
 describe('updates of parameters', () => {
   const n = 1003;
   const close = (got: Float32Array, expected: ArrayLike<number>) => {
