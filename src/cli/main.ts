@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { DawngradError } from '../device/errors.js';
 import { addDevicesCommand } from './devices.js';
+import { addQACommand } from './qa.js';
 import { addTrainCommand } from './train.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -14,6 +15,7 @@ const program = new Command('dawngrad')
   .showHelpAfterError('(--help shows what is possible)');
 addTrainCommand(program);
 addDevicesCommand(program);
+addQACommand(program);
 
 try {
   await program.parseAsync();

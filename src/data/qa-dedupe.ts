@@ -39,13 +39,14 @@ export interface Duplicate {
  * Texts are compared in lower case, by letters and digits only. Equal ones are exact duplicates. Near ones have the Jaccard
  * similarity |A ∩ B| / |A ∪ B| ≥ threshold, A and B their sets of 5 characters in a row. Candidates come from MinHash
  * signatures in bands, and each is then compared exactly: nothing is dropped by a guess, and a pair at the threshold is
- * missed once in a thousand times.
+ * missed once in a thousand times. Of texts in parts (a question and its answer) every part must be as similar: two answers to
+ * one long question are no duplicates.
  * @returns indices of the kept texts, ascending, and what was dropped for which of them
  * @throws DataError for a threshold outside (0, 1]
  * @source A. Broder, "On the resemblance and containment of documents" (1997)
  */
 export function dedupeTexts(
-  texts: readonly string[],
+  texts: readonly (string | readonly string[])[],
   { threshold = NEAR }: DedupeOptions = {},
 ): { kept: number[]; dropped: Duplicate[] } {
   if (!(threshold > 0 && threshold <= 1)) {
@@ -54,21 +55,22 @@ export function dedupeTexts(
   const kept: number[] = [];
   const dropped: Duplicate[] = [];
   const firsts = new Map<string, Omit<Duplicate, 'index'>>();
-  const sets = new Map<number, ReadonlySet<number>>();
+  const sets = new Map<number, ReadonlySet<number>[]>();
   const index = new BandIndex(threshold);
   for (const [i, text] of texts.entries()) {
-    const key = questionKey(text);
+    const keys = [text].flat().map(questionKey);
+    const key = keys.join('\n');
     const first = firsts.get(key);
     if (first !== undefined) {
       dropped.push({ index: i, ...first });
       continue;
     }
-    const shingles = shingleSet(key);
+    const shingles = keys.map(shingleSet);
     let near: Duplicate | null = null;
     if (threshold < 1) {
-      const bands = index.bands(shingles);
+      const bands = index.bands(shingles.at(-1)!);
       for (const candidate of index.candidates(bands)) {
-        const similarity = jaccard(shingles, sets.get(candidate)!);
+        const similarity = similarityOf(shingles, sets.get(candidate)!);
         if (similarity >= threshold && similarity > (near?.similarity ?? 0)) {
           near = { index: i, of: candidate, reason: 'near', similarity };
         }
@@ -102,6 +104,11 @@ export function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number 
   let both = 0;
   for (const x of small) if (large.has(x)) both++;
   return both / (a.size + b.size - both);
+}
+
+/** The least of the parts' similarities. */
+function similarityOf(a: readonly ReadonlySet<number>[], b: readonly ReadonlySet<number>[]): number {
+  return Math.min(...a.map((part, i) => jaccard(part, b[i])));
 }
 
 /** Texts by the bands of their MinHash signatures: similar ones share at least one. */

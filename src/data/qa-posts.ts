@@ -64,8 +64,12 @@ export function renumber(
 ): { text: string; count: number; changed: number } {
   const lines = normalizeText(text).split('\n');
   const labelled = lines.some((line) => LABEL.test(line));
-  const result = labelled ? renumberLabels(lines, start) : renumberPosts(lines, start);
-  return { ...result, text: result.lines.join('\n') };
+  const {
+    lines: result,
+    count,
+    changed,
+  } = labelled ? renumberLabels(lines, start) : renumberPosts(lines, start);
+  return { text: result.join('\n'), count, changed };
 }
 
 interface Renumbered {

@@ -54,7 +54,10 @@ export function statsQA(
   const groups = [...groupByQuestion(records).values()];
   const questions = groups.map(([first]) => first.question);
   const splits: Partial<Record<keyof QASplit, number>> = {};
-  for (const { split } of records) if (split !== undefined) splits[split] = (splits[split] ?? 0) + 1;
+  for (const name of ['train', 'validation', 'test'] as const) {
+    const n = records.filter(({ split }) => split === name).length;
+    if (n > 0) splits[name] = n;
+  }
   const counts = wordCounts(records.flatMap(({ question, answer }) => [question, answer]));
   return {
     pairs: records.length,
@@ -65,7 +68,10 @@ export function statsQA(
     answerCharacters: lengthStatistics(records.map(({ answer }) => answer.length)),
     questionTokens: lengthStatistics(questions.map(tokens)),
     answerTokens: lengthStatistics(records.map(({ answer }) => tokens(answer))),
-    duplicatePairs: duplicates(records.map(pairText), dedupe),
+    duplicatePairs: duplicates(
+      records.map(({ question, answer }) => [question, answer]),
+      dedupe,
+    ),
     duplicateAnswers: duplicates(
       records.map(({ answer }) => answer),
       dedupe,
@@ -78,12 +84,7 @@ export function statsQA(
   };
 }
 
-/** A pair as one text, for comparisons. */
-export function pairText({ question, answer }: { question: string; answer: string }): string {
-  return `${question}\n${answer}`;
-}
-
-function duplicates(texts: readonly string[], options: DedupeOptions): DuplicateCount {
+function duplicates(texts: readonly (string | readonly string[])[], options: DedupeOptions): DuplicateCount {
   const { dropped } = dedupeTexts(texts, options);
   const exact = dropped.filter(({ reason }) => reason === 'exact').length;
   return { exact, near: dropped.length - exact };
