@@ -3,7 +3,10 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { DawngradError } from '../device/errors.js';
+import { addChatCommand } from './chat.js';
 import { addDevicesCommand } from './devices.js';
+import { addFinetuneCommand } from './finetune.js';
+import { addGenerateCommand } from './generate.js';
 import { addQACommand } from './qa.js';
 import { addTrainCommand } from './train.js';
 
@@ -14,6 +17,9 @@ const program = new Command('dawngrad')
   .version(version)
   .showHelpAfterError('(--help shows what is possible)');
 addTrainCommand(program);
+addFinetuneCommand(program);
+addGenerateCommand(program);
+addChatCommand(program);
 addDevicesCommand(program);
 addQACommand(program);
 

@@ -51,6 +51,12 @@ export function stopStrings(stop: GenerateOptions['stop']): string[] {
   return listOf(stop).filter((s) => typeof s === 'string');
 }
 
+/** Tokens and what is added to their logits. @internal */
+export function biasEntries(bias: GenerateOptions['logitBias'] = {}): [number, number][] {
+  if (bias instanceof Map) return [...bias];
+  return Object.entries(bias).map(([token, value]) => [Number(token), value]);
+}
+
 function listOf(stop: GenerateOptions['stop'] = []): readonly (number | string)[] {
   return typeof stop === 'object' ? stop : [stop];
 }
@@ -119,16 +125,14 @@ export function planGeneration(
     return value;
   };
   const bias = new Map<number, number>();
-  const given =
-    options.logitBias instanceof Map ? options.logitBias : Object.entries(options.logitBias ?? {});
-  for (const [token, value] of given) {
+  for (const [token, value] of biasEntries(options.logitBias)) {
     expect(
       typeof value === 'number' && value < Infinity,
       'a logitBias',
       'that is a number or −Infinity',
       `${value} for ${token}`,
     );
-    if (value !== 0) bias.set(id('each key of logitBias', Number(token)), value);
+    if (value !== 0) bias.set(id('each key of logitBias', token), value);
   }
   const stopIds = new Set<number>();
   for (const stop of listOf(options.stop)) {

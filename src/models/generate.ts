@@ -9,6 +9,7 @@ import { beamSearch } from './beam-search.js';
 import type { CausalLM } from './causal-lm.js';
 import { Decoder } from './decoder.js';
 import {
+  biasEntries,
   type GenerateOptions,
   type GenerationPlan,
   planGeneration,
@@ -138,6 +139,7 @@ export interface GenerateTextOptions extends GenerateOptions {
  * Continues a text, in pieces that are whole characters. Strings in `stop` end it even where they straddle tokens; neither they
  * nor parts of them are given out. An empty prompt stands for the end of a text, behind which another begins.
  *
+ * @param prompt text, in which names of special tokens are text like any other, or ids
  * @throws DataError as `generate`, for several sequences, and for an empty prompt without an end of text
  * @example
  * for await (const piece of generateText(model, tokenizer, 'Once', { stop: '\n' })) process.stdout.write(piece);
@@ -145,7 +147,7 @@ export interface GenerateTextOptions extends GenerateOptions {
 export async function* generateText(
   model: CausalLM,
   tokenizer: Tokenizer,
-  prompt: string,
+  prompt: string | ArrayLike<number>,
   { stopAtEnd = true, onToken, ...options }: GenerateTextOptions = {},
 ): AsyncGenerator<string, void, undefined> {
   if ((options.numSequences ?? 1) !== 1) {
@@ -158,17 +160,20 @@ export async function* generateText(
       `generateText: expected a tokenizer of at most ${model.shape.vocabSize} ids, as the model has, got one of ${tokenizer.size}`,
     );
   }
-  const ids = promptIds(tokenizer, prompt);
+  const ids = typeof prompt === 'string' ? promptIds(tokenizer, prompt) : prompt;
   const strings = stopStrings(options.stop);
   if (strings.includes('')) {
     throw new DataError('generateText: expected stop strings of at least one character, got an empty one');
   }
   const stops = [options.stop ?? []].flat().filter((s) => typeof s === 'number');
   if (stopAtEnd && tokenizer.endOfText !== null) stops.push(tokenizer.endOfText);
+  // A model may have more tokens than there are: such have no text.
+  const logitBias = new Map(biasEntries(options.logitBias));
+  for (let id = tokenizer.size; id < model.shape.vocabSize; id++) logitBias.set(id, -Infinity);
   const stream = tokenizer.stream();
   const text = new StopText(strings);
   let count = 0;
-  for await (const { token } of generate(model, [ids], { ...options, stop: stops })) {
+  for await (const { token } of generate(model, [ids], { ...options, logitBias, stop: stops })) {
     count++;
     onToken?.(token);
     const piece = text.push(stream.push(token), count >= (options.minNewTokens ?? 0));
