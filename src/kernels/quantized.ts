@@ -45,12 +45,16 @@ export function codesPerWord(scheme: QuantizedScheme): number {
   return scheme === 'int8' ? 4 : 8;
 }
 
+/** Halfway between the codes i and i + 1 of NF4. */
+const MIDDLES = Float64Array.from({ length: 15 }, (_, i) => (NF4[i] + NF4[i + 1]) / 2);
+
 /** The code of NF4 nearest to a value in [−1, 1]; NaN gets that of 0. */
 function nearestCode(value: number): number {
   if (Number.isNaN(value)) return 7;
-  let code = 0;
-  while (code < 15 && value > (NF4[code] + NF4[code + 1]) / 2) code++;
-  return code;
+  let code = value > MIDDLES[7] ? 8 : 0;
+  if (value > MIDDLES[code + 3]) code += 4;
+  if (value > MIDDLES[code + 1]) code += 2;
+  return value > MIDDLES[code] ? code + 1 : code;
 }
 
 /** Packed weights on the host. */
@@ -64,18 +68,21 @@ export function packWeights(
   data: ArrayLike<number>,
   { scheme, block }: Pick<QuantizedParams, 'scheme' | 'block'>,
 ): PackedWeights {
-  const per = codesPerWord(scheme);
-  const words = new Uint32Array(data.length / per);
+  const words = new Uint32Array(data.length / codesPerWord(scheme));
+  const bytes = new Uint8Array(words.buffer);
   const scales = new Float32Array(data.length / block);
   for (let b = 0; b < scales.length; b++) {
+    const [start, end] = [b * block, (b + 1) * block];
     let most = 0;
-    for (let i = b * block; i < (b + 1) * block; i++) most = Math.max(most, Math.abs(data[i]));
+    for (let i = start; i < end; i++) most = Math.max(most, Math.abs(data[i]));
     scales[b] = most;
     const factor = most > 0 ? 1 / most : 0;
-    for (let i = b * block; i < (b + 1) * block; i++) {
-      const value = data[i] * factor;
-      const code = scheme === 'int8' ? Math.round(value * 127) & 255 : nearestCode(value);
-      words[Math.floor(i / per)] |= code << shiftOf(scheme, i % per);
+    if (scheme === 'int8') {
+      for (let i = start; i < end; i++) bytes[i] = Math.round(data[i] * factor * 127);
+    } else {
+      for (let i = start; i < end; i += 2) {
+        bytes[i >> 1] = (nearestCode(data[i] * factor) << 4) | nearestCode(data[i + 1] * factor);
+      }
     }
   }
   return { words, scales };
