@@ -25,6 +25,10 @@ export {
   sampleText,
 } from './train/char-lm.js';
 export { entryToTensor, loadTensors, saveTensors, tensorsToEntries } from './train/checkpoint.js';
+export { type FinetuneHooks, FinetuneJob, prepareFinetune } from './train/finetune.js';
+export { type ConfigSources, type FinetuneConfig, readFinetuneConfig } from './train/finetune-config.js';
+export type { Beginning, FinetuneResult, HeldOut, Sample } from './train/finetune-types.js';
+export { LoadProgress } from './train/load-progress.js';
 export { formatDuration, Progress, type ProgressOptions, type ProgressUpdate } from './train/progress.js';
 export { listRuns, type MetricsLine, RunFolder, type RunListing } from './train/run-folder.js';
 export { meanLoss, Trainer, type TrainerOptions, type TrainResult } from './train/trainer.js';

@@ -2,22 +2,15 @@ import { dirname } from 'node:path';
 import { type Command, Option } from 'commander';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
-import {
-  configOfRun,
-  type Beginning,
-  type FinetuneJob,
-  type FinetuneResult,
-  prepareFinetune,
-  runName,
-  type Sample,
-  type SampleStatistics,
-} from '../train/finetune.js';
+import { configOfRun, type FinetuneJob, prepareFinetune, runName } from '../train/finetune.js';
 import {
   FINETUNE_FIELDS,
   type FieldInfo,
   type FinetuneConfig,
   readFinetuneConfig,
 } from '../train/finetune-config.js';
+import type { Beginning, FinetuneResult, Sample, SampleStatistics } from '../train/finetune-types.js';
+import { LoadProgress } from '../train/load-progress.js';
 import { formatDuration, Progress } from '../train/progress.js';
 import { listRuns, RunFolder } from '../train/run-folder.js';
 import { describeStart, type Finding } from '../train/sanity.js';
@@ -132,6 +125,7 @@ async function work(
     say('Stopping after this step (Ctrl-C again to stop at once, without saving) …');
   };
   process.on('SIGINT', onInterrupt);
+  const loading = new LoadProgress();
   try {
     const job = await prepareFinetune(config, device, {
       signal: controller.signal,
@@ -141,7 +135,8 @@ async function work(
           `step ${step}: held-out loss ${validation.toFixed(4)} nats per token${best ? '' : ' (not the best)'}`,
         ),
       onFinding: (finding) => say(remark(finding)),
-    });
+      onLoad: loading.update,
+    }).finally(() => loading.stop());
     describe(job);
     let beginning: Beginning | null = null;
     if (old && !dryRun) {

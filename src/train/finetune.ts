@@ -3,34 +3,40 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { noGrad } from '../autograd/mode.js';
-import { GPT2Tokenizer, type Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/tokenizer.js';
 import { TokenBlocks, type TokenBlock } from '../data/token-blocks.js';
 import { DataError, GradError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { generateText } from '../models/generate.js';
-import { GPT2 } from '../models/gpt2.js';
-import { gpt2Config } from '../models/gpt2-config.js';
-import { loadGPT2, saveGPT2 } from '../models/gpt2-weights.js';
-import type { PretrainedOptions, PretrainedProgress } from '../models/pretrained.js';
-import { applyLora, countParameters, type LoraConfig, mergeLora } from '../nn/lora.js';
-import { quantizeModel } from '../nn/quantized.js';
+import type { GPT2 } from '../models/gpt2.js';
+import { saveGPT2 } from '../models/gpt2-weights.js';
+import type { PretrainedProgress } from '../models/pretrained.js';
+import { countParameters } from '../nn/lora.js';
 import { AdamW } from '../optim/adam.js';
 import { WarmupCosineLR } from '../optim/scheduler.js';
 import { tensor } from '../tensor/factories.js';
-import { defaultGenerator, manualSeed } from '../tensor/random.js';
+import { defaultGenerator } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { loadAdapter, readAdapterConfig, saveAdapter } from './adapter.js';
+import { saveAdapter } from './adapter.js';
 import { toTensors } from './batches.js';
 import { type FinetuneConfig, parseFinetuneConfig } from './finetune-config.js';
 import {
   type MaskedTokens,
-  type Measured,
   measuredPart,
   readTextData,
   samplePrompts,
   type TextData,
   tokenizePart,
 } from './finetune-data.js';
+import { loraConfig, openModel } from './finetune-model.js';
+import type {
+  Beginning,
+  FinetuneResult,
+  HeldOut,
+  ResolvedSettings,
+  Sample,
+  SampleStatistics,
+} from './finetune-types.js';
 import type { RunFolder } from './run-folder.js';
 import {
   checkGradients,
@@ -54,77 +60,9 @@ const BEGINNING = 'beginning.json';
 /** Peak learning rates by what is trained. */
 const RATES = { scratch: 2e-3, lora: 1e-3, qlora: 1e-3, full: 5e-5 } as const;
 const EPOCHS = 3;
-const SCRATCH_VOCABULARY = 2048;
 const MAX_BLOCK = 256;
 /** Evaluations per run, and readings of the loss, where the configuration does not say. */
 const EVALUATIONS = 10;
-
-/** What the configuration leaves to the model and the data. */
-export interface ResolvedSettings {
-  readonly lr: number;
-  readonly blockSize: number;
-  readonly steps: number;
-  readonly epochs: number;
-  readonly evaluateEvery: number;
-  readonly checkpointEvery: number;
-}
-
-/** Losses on the measured part of the held-out text, in nats per token. */
-export interface HeldOut {
-  readonly name: 'validation' | 'test';
-  readonly measured: Measured;
-  readonly unigram: number;
-  readonly bigram: number;
-}
-
-/** What a model writes after a prompt. */
-export interface Sample {
-  readonly prompt: string;
-  readonly text: string;
-}
-
-/** What was found out before the first step; kept in the run. */
-export interface Beginning {
-  /** The untouched model's losses, of validation and, where there is one, test. */
-  readonly losses: Partial<Record<HeldOut['name'], number>>;
-  readonly plain: number | null;
-  readonly findings: readonly Finding[];
-  readonly samples: readonly Sample[];
-}
-
-/** How varied and how long samples are. */
-export interface SampleStatistics {
-  readonly distinct1: number;
-  readonly distinct2: number;
-  readonly meanTokens: number;
-  readonly minTokens: number;
-  readonly maxTokens: number;
-}
-
-/** What result.json holds. */
-export interface FinetuneResult {
-  readonly step: number;
-  readonly stopped: TrainResult['stopped'];
-  readonly seconds: number;
-  readonly best: TrainResult['best'];
-  readonly skipped: number;
-  readonly parameters: { readonly trainable: number; readonly total: number; readonly share: number };
-  readonly heldOut: readonly {
-    readonly name: HeldOut['name'];
-    readonly tokens: number;
-    readonly characters: number;
-    readonly uniform: number;
-    readonly unigram: number;
-    readonly bigram: number;
-    readonly before: number | null;
-    readonly after: number;
-    readonly perplexity: number;
-    readonly bitsPerCharacter: number;
-  }[];
-  readonly samples: { readonly before: readonly Sample[]; readonly after: readonly Sample[] };
-  readonly statistics: { readonly before: SampleStatistics | null; readonly after: SampleStatistics | null };
-  readonly findings: readonly Finding[];
-}
 
 export interface FinetuneHooks
   extends Pick<TrainerOptions<TokenBlock>, 'onProgress' | 'onEvaluate' | 'signal'> {
@@ -146,63 +84,8 @@ export async function prepareFinetune(
   hooks: FinetuneHooks = {},
 ): Promise<FinetuneJob> {
   const data = await readTextData(config.data, config.validation);
-  const { model, tokenizer } = await openModel(config, device, hooks);
+  const { model, tokenizer } = await openModel(config, device, hooks.onLoad);
   return new FinetuneJob(config, device, hooks, data, model, tokenizer);
-}
-
-/** A model as the configuration names it, with random numbers beginning at the seed. */
-async function openModel(
-  config: FinetuneConfig,
-  device: Device,
-  { onLoad }: FinetuneHooks,
-): Promise<{ model: GPT2; tokenizer: Tokenizer }> {
-  const { dropout } = config;
-  if (config.model === 'scratch') {
-    const { layers, dim, heads, context, vocabSize } = config;
-    const given = { layers, dim, heads, contextLength: context, vocabSize: vocabSize ?? SCRATCH_VOCABULARY };
-    const changes = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
-    const p = dropout ?? 0;
-    const drops = { embeddingDropout: p, attentionDropout: p, residualDropout: p };
-    manualSeed(config.seed);
-    const model = new GPT2(gpt2Config(config.size ?? 'nano', { ...changes, ...drops }));
-    return { model, tokenizer: new GPT2Tokenizer({ size: model.shape.vocabSize }) };
-  }
-  const options = { device, dropout: dropout ?? undefined, onProgress: onLoad };
-  const { model, tokenizer } = await openTrained(config, options);
-  manualSeed(config.seed);
-  if (config.method === 'qlora') await quantizeModel(model, { scheme: config.scheme });
-  if (config.method !== 'full') applyLora(model, loraConfig(config));
-  return { model, tokenizer };
-}
-
-/** A trained model: of a folder or the Hub, the one that a run has left, or a run's adapter in its base. */
-async function openTrained(
-  { model: name, method }: Pick<FinetuneConfig, 'model' | 'method'>,
-  options: PretrainedOptions,
-): Promise<{ model: GPT2; tokenizer: Tokenizer }> {
-  const saved = join(name, 'model');
-  if (existsSync(join(saved, 'config.json'))) return loadGPT2(saved, options);
-  const adapter = join(name, 'adapter');
-  if (!existsSync(join(adapter, 'adapter_config.json'))) {
-    if (existsSync(join(name, LAST)))
-      throw new DataError(`finetune: expected a finished run, got ${name}; finish it with --resume ${name}`);
-    return loadGPT2(name, options);
-  }
-  const { base } = await readAdapterConfig(adapter);
-  if (method !== 'full' || !base) {
-    throw new DataError(
-      `finetune: expected a model of its own to adapt, got ${name}, which is an adapter${base ? ` of ${base}; adapt that, or train all of it with method 'full'` : ' that names no base'}`,
-    );
-  }
-  const loaded = await openTrained({ model: base, method }, options);
-  await loadAdapter(adapter, loaded.model);
-  mergeLora(loaded.model, { unload: true });
-  loaded.model.requiresGrad_(true);
-  return loaded;
-}
-
-function loraConfig({ rank, alpha, loraDropout, targets }: FinetuneConfig): LoraConfig {
-  return { rank, alpha, dropout: loraDropout, targets };
 }
 
 /** A run that is ready to be checked and trained. */

@@ -10,6 +10,16 @@ export {
 export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
 export {
+  checkGradients,
+  checkStart,
+  checkTokens,
+  checkVocabulary,
+  describeStart,
+  type Finding,
+  LossWatch,
+  type StartFacts,
+} from './sanity.js';
+export {
   type CountBaseline,
   type CountBaselines,
   distinctN,

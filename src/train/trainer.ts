@@ -167,6 +167,8 @@ export class Trainer<Batch, Inputs = Batch> {
       const { lr } = this.options.optimizer.paramGroups[0];
       const loss = await this.trainStep();
       this.step++;
+      // Devices that compute in this thread give signals and timers no turn of their own.
+      await new Promise(setImmediate);
       pending.push({ step: this.step, loss, lr });
       const evaluateNow = this.step % evaluateEvery === 0 || this.step === steps;
       const saveNow = this.step % checkpointEvery === 0 && !evaluateNow;

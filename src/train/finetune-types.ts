@@ -1,0 +1,71 @@
+/** What a fine-tuning run finds out and leaves behind. */
+import type { Measured } from './finetune-data.js';
+import type { Finding } from './sanity.js';
+import type { TrainResult } from './trainer.js';
+
+/** What the configuration leaves to the model and the data. */
+export interface ResolvedSettings {
+  readonly lr: number;
+  readonly blockSize: number;
+  readonly steps: number;
+  readonly epochs: number;
+  readonly evaluateEvery: number;
+  readonly checkpointEvery: number;
+}
+
+/** Losses on the measured part of the held-out text, in nats per token. */
+export interface HeldOut {
+  readonly name: 'validation' | 'test';
+  readonly measured: Measured;
+  readonly unigram: number;
+  readonly bigram: number;
+}
+
+/** What a model writes after a prompt. */
+export interface Sample {
+  readonly prompt: string;
+  readonly text: string;
+}
+
+/** What was found out before the first step; kept in the run. */
+export interface Beginning {
+  /** The untouched model's losses, of validation and, where there is one, test. */
+  readonly losses: Partial<Record<HeldOut['name'], number>>;
+  readonly plain: number | null;
+  readonly findings: readonly Finding[];
+  readonly samples: readonly Sample[];
+}
+
+/** How varied and how long samples are. */
+export interface SampleStatistics {
+  readonly distinct1: number;
+  readonly distinct2: number;
+  readonly meanTokens: number;
+  readonly minTokens: number;
+  readonly maxTokens: number;
+}
+
+/** What result.json holds. */
+export interface FinetuneResult {
+  readonly step: number;
+  readonly stopped: TrainResult['stopped'];
+  readonly seconds: number;
+  readonly best: TrainResult['best'];
+  readonly skipped: number;
+  readonly parameters: { readonly trainable: number; readonly total: number; readonly share: number };
+  readonly heldOut: readonly {
+    readonly name: HeldOut['name'];
+    readonly tokens: number;
+    readonly characters: number;
+    readonly uniform: number;
+    readonly unigram: number;
+    readonly bigram: number;
+    readonly before: number | null;
+    readonly after: number;
+    readonly perplexity: number;
+    readonly bitsPerCharacter: number;
+  }[];
+  readonly samples: { readonly before: readonly Sample[]; readonly after: readonly Sample[] };
+  readonly statistics: { readonly before: SampleStatistics | null; readonly after: SampleStatistics | null };
+  readonly findings: readonly Finding[];
+}
