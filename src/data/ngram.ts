@@ -33,6 +33,8 @@ export interface NgramModelOptions extends NgramOptions {
   smoothing?: 'add-k' | 'interpolated';
   /** The weight b of the unigram model in 'interpolated'; fitted by default. */
   weight?: number;
+  /** 0 where a token of the training part is context only and not counted; uint8 of its length. */
+  mask?: Uint8Array;
   /** Ids that choose k and b, instead of the last tenth of the training part. */
   fit?: Int32Array;
 }
@@ -68,42 +70,44 @@ export class NgramModel {
     options: NgramModelOptions = {},
     name = 'NgramModel',
   ): NgramModel {
-    const { order = 1, smoothing = 'add-k', k, weight, fit } = options;
+    const { order = 1, smoothing = 'add-k', k, weight, mask, fit } = options;
     check(name, 'training', train, size);
     if (fit !== undefined) check(name, 'fitting', fit, size);
+    checkMask(name, train, mask);
     if (k !== undefined && !(k > 0)) throw new DataError(`${name}: expected k above 0, got ${k}`);
     if (weight !== undefined && !(weight > 0))
       throw new DataError(`${name}: expected weight above 0, got ${weight}`);
     const cut = Math.floor(train.length * (1 - HELD_OUT));
-    const part = fit === undefined ? train.subarray(0, cut) : train;
-    const heldOut = fit ?? train.subarray(cut);
-    // Both slices need a pair of tokens; with less text than that every choice is as good.
-    const enough = part.length >= 2 && heldOut.length >= 2;
+    const slice = (from: number, to?: number): Part => [train.subarray(from, to), mask?.subarray(from, to)];
+    const whole: Part = [train, mask];
+    const part = fit === undefined ? slice(0, cut) : whole;
+    const heldOut: Part = fit === undefined ? slice(cut) : [fit, undefined];
+    const counts = ([ids, mask]: Part, order: 0 | 1) => count(ids, size, order, mask);
     const best = (grid: readonly number[], order: 0 | 1, model: (x: number) => Model): number => {
-      if (!enough) return 1;
-      const data = count(heldOut, size, order);
+      const data = counts(heldOut, order);
+      // Both parts need a token to count; with less text than that every choice is as good.
+      if (data.total === 0 || counts(part, 0).total === 0) return 1;
       const losses = grid.map((x) => loss(model(x), data, size).nats);
       return grid[losses.indexOf(Math.min(...losses))];
     };
-    const counts = (ids: Int32Array, order: 0 | 1) => count(ids, size, order);
     if (smoothing === 'add-k' || order === 0) {
       const fitted = once(() => counts(part, order));
       const chosen = k ?? best(GRID, order, (x) => addK(fitted(), x, size));
-      return new NgramModel(size, order, smoothing, chosen, 0, addK(counts(train, order), chosen, size));
+      return new NgramModel(size, order, smoothing, chosen, 0, addK(counts(whole, order), chosen, size));
     }
     const fittedBase = once(() => counts(part, 0));
     const fitted = once(() => counts(part, 1));
     const chosen = k ?? best(GRID, 0, (x) => addK(fittedBase(), x, size));
     const chosenWeight =
       weight ?? best(WEIGHTS, 1, (x) => interpolate(fitted(), addK(fittedBase(), chosen, size), x, size));
-    const base = addK(counts(train, 0), chosen, size);
+    const base = addK(counts(whole, 0), chosen, size);
     return new NgramModel(
       size,
       order,
       smoothing,
       chosen,
       chosenWeight,
-      interpolate(counts(train, 1), base, chosenWeight, size),
+      interpolate(counts(whole, 1), base, chosenWeight, size),
     );
   }
 
@@ -120,9 +124,7 @@ export class NgramModel {
    */
   score(ids: Int32Array, mask?: Uint8Array, name = 'NgramModel.score'): NatsSum {
     check(name, 'validation', ids, this.size);
-    if (mask !== undefined && mask.length !== ids.length) {
-      throw new DataError(`${name}: expected a mask of ${ids.length} entries, got ${mask.length}`);
-    }
+    checkMask(name, ids, mask);
     return loss(this.model, count(ids, this.size, this.order, mask), this.size);
   }
 }
@@ -212,6 +214,14 @@ function loss(model: Model, data: Counts, size: number): NatsSum {
     nats -= times * Math.log(model(Math.floor(pair / size), pair % size));
   }
   return { nats, count: data.total };
+}
+
+/** Ids, and which of them count. */
+type Part = readonly [ids: Int32Array, mask: Uint8Array | undefined];
+
+function checkMask(name: string, ids: Int32Array, mask?: Uint8Array): void {
+  if (mask !== undefined && mask.length !== ids.length)
+    throw new DataError(`${name}: expected a mask of ${ids.length} entries, got ${mask.length}`);
 }
 
 function once<T extends object>(make: () => T): () => T {

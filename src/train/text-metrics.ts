@@ -111,7 +111,7 @@ export interface CountBaselines {
  * Unigram and bigram models of tokens, scored on the same targets as a network: those that the held-out mask counts. The
  * bigram model is interpolated with the unigram model, the strongest of its kind here; the smoothing is fitted on the last
  * tenth of the training stream.
- * @param train the training stream; its mask does not matter, since counts of all tokens predict better
+ * @param train the training stream; tokens that do not count for the network are not counted here either
  * @param heldOut the stream to score, all but its first token
  * @param vocabularySize V
  */
@@ -124,6 +124,7 @@ export function tokenBaselines(
   const score = (order: 0 | 1): CountBaseline => {
     const model = NgramModel.train(train.ids, vocabularySize, {
       order,
+      mask: train.mask,
       smoothing: order === 0 ? 'add-k' : 'interpolated',
     });
     const { nats, count } = model.score(heldOut.ids, heldOut.mask);

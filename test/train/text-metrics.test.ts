@@ -123,6 +123,20 @@ describe('count baselines of tokens', () => {
     );
   });
 
+  it('count only what counts', () => {
+    // Without the pair at the end, 1 always follows 0.
+    const ids = Int32Array.of(0, 1, 0, 1, 0, 2);
+    const options = { smoothing: 'interpolated', k: 1, weight: 3 } as const;
+    const mask = Uint8Array.of(1, 1, 1, 1, 1, 0);
+    expect(NgramModel.train(ids, 3, { ...options, mask }).probability(0, 1)).toBeCloseTo(
+      NgramModel.train(ids.subarray(0, 5), 3, options).probability(0, 1),
+      12,
+    );
+    expect(() => NgramModel.train(ids, 3, { mask: new Uint8Array(2) })).toThrow(
+      new DataError('NgramModel: expected a mask of 6 entries, got 2'),
+    );
+  });
+
   it('are scored on the targets that a network is scored on', () => {
     const mask = new Uint8Array(heldOut.length).fill(1, 100, 300);
     const { unigram, bigram } = tokenBaselines({ ids: train }, { ids: heldOut, mask }, 500);
