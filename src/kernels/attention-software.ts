@@ -1,10 +1,9 @@
 /**
- * Attention for software adapters: an invocation takes one or two queries (or keys) and walks the keys (or queries), without
- * barriers.
+ * Attention for software adapters: an invocation takes one query (or key) and walks the keys (or queries), without barriers.
  *
- * A workgroup has rows of one head only and walks the union of the keys that they see, so that addresses of keys are the same in
- * all lanes of a vector. Everything about a row has a name of its own, so that it stays in registers: arrays that a loop
- * indexes compile for seconds to minutes on these drivers, and run slower.
+ * A workgroup has rows of one head only and walks the union of the keys that they see. Everything about a row has a name of its
+ * own, so that it stays in registers: arrays that a loop indexes compile for seconds to minutes on these drivers, and run
+ * slower. Two rows per invocation, which would halve the reads, take two to four times as long to compile and are no faster.
  */
 import {
   type AttentionForm,
@@ -23,73 +22,45 @@ import {
   writer,
 } from './attention-wgsl.js';
 
-/** Invocations per workgroup: the widest vectors of the CPUs at hand. */
+/** Invocations per workgroup, and rows: the widest vectors of the CPUs at hand. */
 const LANES = 8;
 
-/** Rows per invocation, `LANES` apart: each vector that is read serves them all. */
-function heightOf({ D, E }: AttentionForm): number {
-  return Math.max(D, E) <= 64 ? 2 : 1;
+function text(declarations: readonly string[], body: string): AttentionText {
+  const filled = [FUNCTIONS, ...declarations].filter(Boolean).join('\n');
+  return { workgroupSize: LANES, rows: LANES, declarations: filled, body };
 }
 
-/** A kernel's text from what it does; `each row` code is written once per row r of the invocation. */
-function text(
-  form: AttentionForm,
-  declarations: readonly string[],
-  body: (height: number, rows: (line: (r: number) => string) => string) => string,
-): AttentionText {
-  const height = heightOf(form);
-  return {
-    workgroupSize: LANES,
-    rows: height * LANES,
-    declarations: [FUNCTIONS, ...declarations].filter(Boolean).join('\n'),
-    body: body(height, (line) => each(height, line)),
-  };
-}
+/** `row`, the row of the invocation; one beyond the end is replaced by the last one, and not written. */
+const rowNumber = (count: 'queries' | 'keys'): string =>
+  `let lane = first_row + local; let row = min(lane, p.${count} - 1u);`;
 
-/** `row{r}`, the rows of the invocation; those beyond the end are replaced by the last one, and not written. */
-const rowNumbers = (r: number, count: 'queries' | 'keys'): string =>
-  `let lane${r} = first_row + local + ${r * LANES}u; let row${r} = min(lane${r}, p.${count} - 1u);`;
-
-/** The vectors `{name}{r}_{i}` of row r of an operand, read from `at`. */
-const vectors = (name: string, r: number, n: number, at: string): string =>
-  `let ${name}_at${r} = ${at};\n${each(n, (i) => `let ${name}${r}_${i} = read_${name}(${name}_at${r}, ${i}u);`)}`;
-
-/** The sums `{name}{r}_{i}`, zero. */
-const zeros = (name: string, r: number, n: number): string =>
-  each(n, (i) => `var ${name}${r}_${i} = vec4f();`);
-
-/** `{out}{r}` = row r of `row` times the row of `other` that was read as `{other}_{i}`. */
-const product = (out: string, row: string, other: string, r: number, n: number): string =>
-  `let ${out}${r} = ${Array.from({ length: n }, (_, i) => `dot(${row}${r}_${i}, ${other}_${i})`).join(' + ')};`;
-
-/** The vectors `{name}_{i}` of a row that all lanes read. */
-const shared = (name: string, n: number, at: string): string =>
+/** The vectors `{name}_{i}` of a row of an operand, read from `at`. */
+const vectors = (name: string, n: number, at: string): string =>
   `let ${name}_at = ${at};\n${each(n, (i) => `let ${name}_${i} = read_${name}(${name}_at, ${i}u);`)}`;
 
-/** Writes the sums of row r, if it exists. */
+/** The sums `{name}_{i}`, zero. */
+const zeros = (name: string, n: number): string => each(n, (i) => `var ${name}_${i} = vec4f();`);
+
+/** `{out}` = the row `a` times the row `b`. */
+const product = (out: string, a: string, b: string, n: number): string =>
+  `let ${out} = ${Array.from({ length: n }, (_, i) => `dot(${a}_${i}, ${b}_${i})`).join(' + ')};`;
+
+/** Writes the sums of the row, if it exists. */
 const write = (
   binding: string,
   sums: string,
-  r: number,
   count: 'queries' | 'keys',
   n: number,
   at: string,
   factor: string,
-): string => `if (lane${r} < p.${count}) {
+): string => `if (lane < p.${count}) {
   let at = ${at};
-  ${each(n, (i) => `write_${binding}(at, ${i}u, ${sums}${r}_${i}${factor});`)}
+  ${each(n, (i) => `write_${binding}(at, ${i}u, ${sums}_${i}${factor});`)}
 }`;
 
-const queryRow = (form: AttentionForm, r: number): string =>
-  `q_base + row${r} * ${stride(form, 'q', 'step')}`;
+const queryAt = (form: AttentionForm): string => `q_base + row * ${stride(form, 'q', 'step')}`;
 const keyAt = (form: AttentionForm, x: 'k' | 'v', j: string): string =>
   `${x}_base + ${j} * ${stride(form, x, 'step')}`;
-
-/** `seen{r}`: whether query r sees key j. */
-const seesKey = (form: AttentionForm, r: number): string =>
-  `let seen${r} = i32(j) <= high${r} && i32(j) > high${r} - p.window${form.padding ? ' && real' : ''};`;
-const realKey = (form: AttentionForm): string =>
-  form.padding ? 'let real = pad[p.pad_offset + batch * p.keys + j] != 0u;' : '';
 
 /** Reads q once, k and v once per row of the invocation; 4·D operations and an exponential per pair. */
 export function softwareForward(form: AttentionForm): AttentionText {
@@ -101,42 +72,38 @@ export function softwareForward(form: AttentionForm): AttentionText {
     writer(form, 'y', form.E),
   ];
   return text(
-    form,
     declarations,
-    (_, rows) => `
-${place(form, heightOf(form) * LANES, 'queries')}
-${rows((r) => rowNumbers(r, 'queries'))}
-${rows((r) => vectors('q', r, nd, queryRow(form, r)))}
-${rows((r) => `let high${r} = i32(row${r}) + p.shift; var top${r} = ${LOWEST}; var total${r} = 0.0;`)}
-${rows((r) => zeros('sum', r, ne))}
-${keyRange(heightOf(form) * LANES)}
+    `
+${place(form, LANES, 'queries')}
+${rowNumber('queries')}
+${vectors('q', nd, queryAt(form))}
+let high = i32(row) + p.shift;
+var top = ${LOWEST};
+var total = 0.0;
+${zeros('sum', ne)}
+${keyRange(LANES)}
 for (var j = begin; j < end; j++) {
   ${realKey(form)}
-  ${shared('k', nd, keyAt(form, 'k', 'j'))}
-  ${shared('v', ne, keyAt(form, 'v', 'j'))}
-  ${rows(
-    (r) => `${seesKey(form, r)}
-  ${product('dots', 'q', 'k', r, nd)}
-  let score${r} = select(${LOWEST}, dots${r} * p.scale, seen${r});
+  ${vectors('k', nd, keyAt(form, 'k', 'j'))}
+  ${vectors('v', ne, keyAt(form, 'v', 'j'))}
+  ${seesKey(form)}
+  ${product('dots', 'q', 'k', nd)}
+  let score = select(${LOWEST}, dots * p.scale, seen);
   // One of the two exponentials, of what is gained and of what is kept, is always that of 0.
-  let higher${r} = score${r} > top${r};
-  let less${r} = exp_down(-abs(score${r} - top${r}));
-  let shrink${r} = select(1.0, less${r}, higher${r});
-  let weight${r} = select(select(less${r}, 1.0, higher${r}), 0.0, score${r} < -3.3e38);
-  top${r} = max(top${r}, score${r});
-  total${r} = total${r} * shrink${r} + weight${r};
-  ${each(ne, (i) => `sum${r}_${i} = sum${r}_${i} * shrink${r} + weight${r} * v_${i};`)}`,
-  )}
+  let higher = score > top;
+  let less = exp_down(-abs(score - top));
+  let shrink = select(1.0, less, higher);
+  let weight = select(select(less, 1.0, higher), 0.0, score < -3.3e38);
+  top = max(top, score);
+  total = total * shrink + weight;
+  ${each(ne, (i) => `sum_${i} = sum_${i} * shrink + weight * v_${i};`)}
 }
-${rows(
-  (r) => `
-let any${r} = total${r} != 0.0;
-if (lane${r} < p.queries) {
-  lse[(batch * p.heads + head) * p.queries + lane${r}] = select(0.0, top${r} + log_f(total${r}), any${r});
+let any = total != 0.0;
+if (lane < p.queries) {
+  lse[(batch * p.heads + head) * p.queries + lane] = select(0.0, top + log_f(total), any);
 }
-let factor${r} = select(select(nan(), 0.0, p.zero_empty != 0u), 1.0 / total${r}, any${r});
-${write('y', 'sum', r, 'queries', ne, outputRow(form, `lane${r}`), ` * factor${r}`)}`,
-)}`,
+let factor = select(select(nan(), 0.0, p.zero_empty != 0u), 1.0 / total, any);
+${write('y', 'sum', 'queries', ne, outputRow(form, 'lane'), ' * factor')}`,
   );
 }
 
@@ -151,38 +118,35 @@ export function softwareQueries(form: AttentionForm, apart: boolean): AttentionT
     apart ? '' : reader(form, 'y', form.E),
     writer(form, 'dq', form.D),
   ];
-  const stats = (r: number): string =>
-    apart
-      ? `let log_sum${r} = stats[2u * n${r}]; let delta${r} = stats[2u * n${r} + 1u];`
-      : `let y_at${r} = g_at${r} - p.g_offset + p.y_offset;
-let delta${r} = ${Array.from({ length: ne }, (_, i) => `dot(g${r}_${i}, read_y(y_at${r}, ${i}u))`).join(' + ')};
-let log_sum${r} = lse[p.lse_offset + n${r}];
-if (lane${r} < p.queries) { stats[2u * n${r}] = log_sum${r}; stats[2u * n${r} + 1u] = delta${r}; }`;
+  const stats = apart
+    ? 'let log_sum = stats[2u * n]; let delta = stats[2u * n + 1u];'
+    : `let y_at = g_at - p.g_offset + p.y_offset;
+let delta = ${Array.from({ length: ne }, (_, i) => `dot(g_${i}, read_y(y_at, ${i}u))`).join(' + ')};
+let log_sum = lse[p.lse_offset + n];
+if (lane < p.queries) { stats[2u * n] = log_sum; stats[2u * n + 1u] = delta; }`;
   return text(
-    form,
     declarations,
-    (_, rows) => `
-${place(form, heightOf(form) * LANES, 'queries')}
-${rows((r) => rowNumbers(r, 'queries'))}
-${rows((r) => vectors('q', r, nd, queryRow(form, r)))}
-${rows((r) => vectors('g', r, ne, `p.g_offset + ${outputRow(form, `row${r}`)}`))}
-${rows((r) => `let high${r} = i32(row${r}) + p.shift; let n${r} = (batch * p.heads + head) * p.queries + row${r};`)}
-${rows(stats)}
-${rows((r) => zeros('sum', r, nd))}
-${keyRange(heightOf(form) * LANES)}
+    `
+${place(form, LANES, 'queries')}
+${rowNumber('queries')}
+${vectors('q', nd, queryAt(form))}
+${vectors('g', ne, `p.g_offset + ${outputRow(form, 'row')}`)}
+let high = i32(row) + p.shift;
+let n = (batch * p.heads + head) * p.queries + row;
+${stats}
+${zeros('sum', nd)}
+${keyRange(LANES)}
 for (var j = begin; j < end; j++) {
   ${realKey(form)}
-  ${shared('k', nd, keyAt(form, 'k', 'j'))}
-  ${shared('v', ne, keyAt(form, 'v', 'j'))}
-  ${rows(
-    (r) => `${seesKey(form, r)}
-  ${product('dots', 'q', 'k', r, nd)}
-  ${product('slope', 'g', 'v', r, ne)}
-  let ds${r} = select(0.0, exp_down(dots${r} * p.scale - log_sum${r}) * (slope${r} - delta${r}), seen${r});
-  ${each(nd, (i) => `sum${r}_${i} += ds${r} * k_${i};`)}`,
-  )}
+  ${vectors('k', nd, keyAt(form, 'k', 'j'))}
+  ${vectors('v', ne, keyAt(form, 'v', 'j'))}
+  ${seesKey(form)}
+  ${product('dots', 'q', 'k', nd)}
+  ${product('slope', 'g', 'v', ne)}
+  let ds = select(0.0, exp_down(dots * p.scale - log_sum) * (slope - delta), seen);
+  ${each(nd, (i) => `sum_${i} += ds * k_${i};`)}
 }
-${rows((r) => write('dq', 'sum', r, 'queries', nd, gradientRow(form, `lane${r}`, 'queries', 'p.dq_step', form.D), ' * p.scale'))}`,
+${write('dq', 'sum', 'queries', nd, gradientRow(form, 'lane', 'queries', 'p.dq_step', form.D), ' * p.scale')}`,
   );
 }
 
@@ -198,39 +162,43 @@ export function softwareKeys(form: AttentionForm, together: boolean): AttentionT
     together ? '' : writer(form, 'dv', form.E),
   ];
   const valueStep = form.shared ? 'p.dk_step' : 'p.dv_step';
-  const real = (r: number): string =>
-    form.padding ? `let real${r} = pad[p.pad_offset + batch * p.keys + row${r}] != 0u;` : '';
+  const real = form.padding ? 'let real = pad[p.pad_offset + batch * p.keys + row] != 0u;' : '';
   return text(
-    form,
     declarations,
-    (_, rows) => `
-${place(form, heightOf(form) * LANES, 'keys')}
-${rows((r) => rowNumbers(r, 'keys'))}
-${rows((r) => vectors('k', r, nd, keyAt(form, 'k', `row${r}`)))}
-${rows((r) => vectors('v', r, ne, keyAt(form, 'v', `row${r}`)))}
-${rows((r) => `let low${r} = i32(row${r}) - p.shift; ${real(r)}`)}
-${rows((r) => zeros('key_sum', r, nd))}
-${rows((r) => zeros('value_sum', r, ne))}
+    `
+${place(form, LANES, 'keys')}
+${rowNumber('keys')}
+${vectors('k', nd, keyAt(form, 'k', 'row'))}
+${vectors('v', ne, keyAt(form, 'v', 'row'))}
+let low = i32(row) - p.shift;
+${real}
+${zeros('key_sum', nd)}
+${zeros('value_sum', ne)}
 let stats_base = (batch * p.heads + head) * p.queries;
-${queryRange(heightOf(form) * LANES)}
+${queryRange(LANES)}
 for (var i = begin; i < end; i++) {
-  ${shared('q', nd, `q_base + i * ${stride(form, 'q', 'step')}`)}
-  ${shared('g', ne, `p.g_offset + ${outputRow(form, 'i')}`)}
+  ${vectors('q', nd, `q_base + i * ${stride(form, 'q', 'step')}`)}
+  ${vectors('g', ne, `p.g_offset + ${outputRow(form, 'i')}`)}
   let log_sum = stats[2u * (stats_base + i)];
   let delta = stats[2u * (stats_base + i) + 1u];
-  ${rows(
-    (
-      r,
-    ) => `let seen${r} = i32(i) >= low${r} && i32(i) < low${r} + p.window${form.padding ? ` && real${r}` : ''};
-  ${product('dots', 'k', 'q', r, nd)}
-  ${product('slope', 'v', 'g', r, ne)}
-  let weight${r} = select(0.0, exp_down(dots${r} * p.scale - log_sum), seen${r});
-  let ds${r} = select(0.0, weight${r} * (slope${r} - delta), seen${r});
-  ${each(ne, (x) => `value_sum${r}_${x} += weight${r} * g_${x};`)}
-  ${each(nd, (x) => `key_sum${r}_${x} += ds${r} * q_${x};`)}`,
-  )}
+  let seen = i32(i) >= low && i32(i) < low + p.window${form.padding ? ' && real' : ''};
+  ${product('dots', 'k', 'q', nd)}
+  ${product('slope', 'v', 'g', ne)}
+  let weight = select(0.0, exp_down(dots * p.scale - log_sum), seen);
+  let ds = select(0.0, weight * (slope - delta), seen);
+  ${each(ne, (x) => `value_sum_${x} += weight * g_${x};`)}
+  ${each(nd, (x) => `key_sum_${x} += ds * q_${x};`)}
 }
-${rows((r) => write('dk', 'key_sum', r, 'keys', nd, `p.dk_offset + ${gradientRow(form, `lane${r}`, 'keys', 'p.dk_step', form.D)}`, ' * p.scale'))}
-${rows((r) => write(together ? 'dk' : 'dv', 'value_sum', r, 'keys', ne, `p.dv_offset + ${gradientRow(form, `lane${r}`, 'keys', valueStep, form.E)}`, ''))}`,
+${write('dk', 'key_sum', 'keys', nd, `p.dk_offset + ${gradientRow(form, 'lane', 'keys', 'p.dk_step', form.D)}`, ' * p.scale')}
+${write(together ? 'dk' : 'dv', 'value_sum', 'keys', ne, `p.dv_offset + ${gradientRow(form, 'lane', 'keys', valueStep, form.E)}`, '')}`,
   );
+}
+
+/** `seen`: whether the query sees key j. */
+function seesKey(form: AttentionForm): string {
+  return `let seen = i32(j) <= high && i32(j) > high - p.window${form.padding ? ' && real' : ''};`;
+}
+
+function realKey(form: AttentionForm): string {
+  return form.padding ? 'let real = pad[p.pad_offset + batch * p.keys + j] != 0u;' : '';
 }
