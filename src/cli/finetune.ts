@@ -156,13 +156,13 @@ async function work(
       }
       run ??= await openRun!(job);
       if (!old) console.log(line('Run', run.path));
-      beginning = { ...checked, samples: await job.sample() };
+      beginning = { ...checked, ...(await job.sample()) };
       show('before training', beginning.samples);
       await job.begin(run, beginning);
     }
     console.log('');
     progress = new Progress({ total: job.settings.steps, start: job.trainer.step });
-    const result = await job.train(beginning.losses.validation ?? Number.NaN);
+    const result = await job.train(beginning);
     progress.stop();
     progress = null;
     await conclude(job, run!, result, beginning);

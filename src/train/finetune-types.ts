@@ -28,12 +28,11 @@ export interface Sample {
 }
 
 /** What was found out before the first step; kept in the run. */
-export interface Beginning {
-  /** The untouched model's losses, of validation and, where there is one, test. */
-  readonly losses: Partial<Record<HeldOut['name'], number>>;
+export interface Beginning extends Sampled {
+  /** The untouched model's losses: of the held-out parts that there are, and of a few batches of the training data. */
+  readonly losses: { readonly [Name in HeldOut['name'] | 'training']?: number };
   readonly plain: number | null;
   readonly findings: readonly Finding[];
-  readonly samples: readonly Sample[];
 }
 
 /** How varied and how long samples are. */
@@ -43,6 +42,13 @@ export interface SampleStatistics {
   readonly meanTokens: number;
   readonly minTokens: number;
   readonly maxTokens: number;
+}
+
+/** Samples of one moment. */
+export interface Sampled {
+  readonly samples: readonly Sample[];
+  /** Of their tokens; null without samples. */
+  readonly statistics: SampleStatistics | null;
 }
 
 /** What result.json holds. */

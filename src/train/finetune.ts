@@ -35,6 +35,7 @@ import type {
   HeldOut,
   ResolvedSettings,
   Sample,
+  Sampled,
   SampleStatistics,
 } from './finetune-types.js';
 import type { RunFolder } from './run-folder.js';
@@ -61,8 +62,10 @@ const BEGINNING = 'beginning.json';
 const RATES = { scratch: 2e-3, lora: 1e-3, qlora: 1e-3, full: 5e-5 } as const;
 const EPOCHS = 3;
 const MAX_BLOCK = 256;
-/** Evaluations per run, and readings of the loss, where the configuration does not say. */
+/** Evaluations per run, where the configuration does not say. */
 const EVALUATIONS = 10;
+/** Training batches on which the untouched model is measured, to compare the loss of training with. */
+const WATCHED_BATCHES = 4;
 
 export interface FinetuneHooks
   extends Pick<TrainerOptions<TokenBlock>, 'onProgress' | 'onEvaluate' | 'signal'> {
@@ -215,16 +218,20 @@ export class FinetuneJob {
     this.hooks.onFinding?.(finding);
   }
 
-  /** Mean loss of a held-out part in nats per token, without dropout. */
-  async loss({ measured }: HeldOut, onBatch?: (done: number, total: number) => void): Promise<number> {
+  /** Mean loss of a held-out part in nats per token. */
+  loss({ measured }: HeldOut): Promise<number> {
+    return this.lossOf(measured.blocks);
+  }
+
+  /** Mean loss in nats per token, without dropout. */
+  private async lossOf(blocks: readonly TokenBlock[]): Promise<number> {
     const { model, device } = this;
     const was = model.training;
     model.eval();
     const loss = await meanLoss(
-      measured.blocks,
+      blocks,
       (block) => model.loss(...toTensors(block, device)),
       (block) => block.count,
-      (done) => onBatch?.(done, measured.blocks.length),
     );
     model.train(was);
     return loss;
@@ -269,16 +276,16 @@ export class FinetuneJob {
    *
    * @throws DataError for what makes training impossible
    */
-  async check(): Promise<Omit<Beginning, 'samples'>> {
+  async check(): Promise<Omit<Beginning, keyof Sampled>> {
     const { model, tokenizer, tokens, config, device } = this;
-    const losses: Partial<Record<HeldOut['name'], number>> = {};
+    const losses: { -readonly [Name in keyof Beginning['losses']]: number } = {};
     for (const part of this.heldOut) losses[part.name] = await this.loss(part);
+    const { batchSize, seed } = config;
+    const batches = new TokenBlocks(tokens, { batchSize, blockSize: this.settings.blockSize, seed });
+    const some = Array.from({ length: WATCHED_BATCHES }, () => batches.next());
+    losses.training = await this.lossOf(some);
     const plain = (await this.plainLoss()) ?? null;
-    const batch = new TokenBlocks(tokens, {
-      batchSize: config.batchSize,
-      blockSize: this.settings.blockSize,
-      seed: config.seed,
-    }).next();
+    const [batch] = some;
     model.train();
     const findings = [
       ...checkVocabulary(tokenizer, model.shape.vocabSize, tokens.ids),
@@ -293,39 +300,30 @@ export class FinetuneJob {
   }
 
   /** What the model writes now after each prompt; random numbers of training stay where they are. */
-  async sample(): Promise<Sample[]> {
+  async sample(): Promise<Sampled> {
     const { model, tokenizer, config } = this;
     const random = defaultGenerator.getState();
     const was = model.training;
     model.eval();
     const samples: Sample[] = [];
+    const tokens: number[][] = [];
     for (const [i, prompt] of this.prompts.entries()) {
+      const chosen: number[] = [];
       let text = '';
       const pieces = generateText(model, tokenizer, prompt, {
         maxNewTokens: config.sampleLength,
         temperature: config.temperature,
         topK: config.topK > 0 ? config.topK : undefined,
         seed: config.seed + i,
+        onToken: (token) => chosen.push(token),
       });
       for await (const piece of pieces) text += piece;
       samples.push({ prompt, text });
+      tokens.push(chosen);
     }
     model.train(was);
     defaultGenerator.setState(random);
-    return samples;
-  }
-
-  statistics(samples: readonly Sample[]): SampleStatistics | null {
-    const texts = samples.map(({ text }) => this.tokenizer.encode(text));
-    if (texts.length === 0) return null;
-    const { mean, min, max } = lengthStatistics(texts.map((t) => t.length));
-    return {
-      distinct1: distinctN(texts, 1),
-      distinct2: distinctN(texts, 2),
-      meanTokens: mean,
-      minTokens: min,
-      maxTokens: max,
-    };
+    return { samples, statistics: statisticsOf(tokens) };
   }
 
   /** What config.json says: the configuration, what it came to, and which data. */
@@ -367,8 +365,10 @@ export class FinetuneJob {
    *
    * @throws GradError when the loss is no number any more, with the likely cause
    */
-  async train(start: number): Promise<TrainResult> {
+  async train({ losses }: Pick<Beginning, 'losses'>): Promise<TrainResult> {
     const { lr } = this.settings;
+    // Held-out answers may be easier than questions and answers together.
+    const start = Math.max(losses.validation ?? -Infinity, losses.training ?? -Infinity);
     this.watch.current = new LossWatch(start, lr);
     try {
       return await this.trainer.train();
@@ -381,17 +381,12 @@ export class FinetuneJob {
   }
 
   /** Takes the best weights, measures and samples, and leaves the model or the adapter in the run folder. */
-  async finish(
-    run: RunFolder,
-    result: TrainResult,
-    beginning: Beginning | null,
-    onBatch?: (done: number, total: number) => void,
-  ): Promise<FinetuneResult> {
+  async finish(run: RunFolder, result: TrainResult, beginning: Beginning | null): Promise<FinetuneResult> {
     const { model, tokenizer, config } = this;
     if (existsSync(run.file(BEST_WEIGHTS))) await this.trainer.loadBest();
     const heldOut: FinetuneResult['heldOut'][number][] = [];
     for (const part of this.heldOut) {
-      const after = await this.loss(part, onBatch);
+      const after = await this.loss(part);
       const { tokens, characters } = part.measured;
       const { perplexity: value, bitsPerCharacter } = perplexity({
         nats: after * tokens,
@@ -411,8 +406,7 @@ export class FinetuneJob {
         bitsPerCharacter,
       });
     }
-    const samples = await this.sample();
-    const before = beginning?.samples ?? [];
+    const { samples, statistics } = await this.sample();
     model.eval();
     if (config.method === 'full') await saveGPT2(run.file('model'), model, tokenizer);
     else await saveAdapter(run.file('adapter'), model, { ...loraConfig(config), base: config.model });
@@ -425,13 +419,25 @@ export class FinetuneJob {
       skipped,
       parameters: { ...this.parameters },
       heldOut,
-      samples: { before, after: samples },
-      statistics: { before: this.statistics(before), after: this.statistics(samples) },
+      samples: { before: beginning?.samples ?? [], after: samples },
+      statistics: { before: beginning?.statistics ?? null, after: statistics },
       findings: [...(beginning?.findings ?? []), ...this.noticed],
     };
     await run.writeJson(RESULT, out);
     return out;
   }
+}
+
+function statisticsOf(tokens: readonly number[][]): SampleStatistics | null {
+  if (tokens.length === 0) return null;
+  const { mean, min, max } = lengthStatistics(tokens.map((t) => t.length));
+  return {
+    distinct1: distinctN(tokens, 1),
+    distinct2: distinctN(tokens, 2),
+    meanTokens: mean,
+    minTokens: min,
+    maxTokens: max,
+  };
 }
 
 /** @throws DataError naming all findings that make training impossible */
