@@ -41,6 +41,18 @@ export {
   tokenizeDocuments,
   tokenizeQA,
 } from './qa.js';
+export {
+  CLEANINGS,
+  type Cleaning,
+  type CleanOptions,
+  cleanText,
+  decodeEntities,
+  type Removed,
+} from './qa-clean.js';
+export { type DedupeOptions, type Duplicate, dedupeTexts } from './qa-dedupe.js';
+export { LABEL_STYLES, type Labelled, type LabelOptions, type LabelStyle, labelQA } from './qa-label.js';
+export { formatPosts, type Post, parsePosts, renumber } from './qa-posts.js';
+export { type DuplicateCount, type QAStats, type StatsOptions, statsQA } from './qa-stats.js';
 export { HostRandom, type HostRandomState, permutation } from './random.js';
 export {
   parseSafetensors,
