@@ -1,8 +1,8 @@
 /**
  * Access pattern: one workgroup per row of logits finds what is worth sampling from.
  *
- * Nothing is sorted. Floats become integers of the same order, and the smallest one that is kept is found bit by bit,
- * highest first: 32 passes that count elements (top-k) or add up their probabilities (top-p).
+ * Nothing is sorted. Floats become integers of the same order, and the smallest one that is kept is found digit by digit,
+ * highest first: eight passes that count elements (top-k) or add up their probabilities (top-p) by the value of a digit.
  */
 import { type Dispatch, type HostArray, type Kernel, type KernelCall, wgslType } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
@@ -87,44 +87,64 @@ export function filterLogitsHost(
 
 const cache = new Map<string, Kernel>();
 
-/** Adds up `value` over the workgroup, and gives the sum to all. */
-const TREE = (width: number) => `
-fn together(value: f32, local: u32) -> f32 {
-  sums[local] = value;
-  for (var half = ${width / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local < half) { sums[local] += sums[local + half]; }
-  }
-  workgroupBarrier();
-  let all = sums[0];
-  workgroupBarrier();
-  return all;
-}
+const LOWEST = '0x00800000u';
+/** Values of a digit: eight digits make a key. */
+const DIGITS = 16;
+
+/** Functions of all invocations: a maximum, a sum, and the digit at which sums from above reach a goal. Few barriers: they are dear without a GPU. */
+const together = (width: number): string => `
+var<workgroup> keys: array<u32, ${width}>;
+var<workgroup> sums: array<f32, ${width}>;
+var<workgroup> bins: array<f32, ${width * DIGITS}>;
+var<workgroup> totals: array<f32, ${DIGITS}>;
 fn largest(value: u32, local: u32) -> u32 {
   keys[local] = value;
-  for (var half = ${width / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local < half) { keys[local] = max(keys[local], keys[local + half]); }
+  workgroupBarrier();
+  var all = 0u;
+  for (var i = 0u; i < ${width}u; i++) { all = max(all, keys[i]); }
+  return all;
+}
+fn sum(value: f32, local: u32) -> f32 {
+  sums[local] = value;
+  workgroupBarrier();
+  var all = 0.0;
+  for (var i = 0u; i < ${width}u; i++) { all += sums[i]; }
+  return all;
+}
+struct Found { digit: u32, above: f32 }
+fn digit_of(goal: f32, above: f32, local: u32) -> Found {
+  workgroupBarrier();
+  if (local < ${DIGITS}u) {
+    var all = 0.0;
+    for (var i = 0u; i < ${width}u; i++) { all += bins[local * ${width}u + i]; }
+    totals[local] = all;
   }
   workgroupBarrier();
-  let all = keys[0];
-  workgroupBarrier();
-  return all;
+  var found = Found(0u, above);
+  // Where rounding keeps the goal out of reach, the lowest.
+  for (var d = ${DIGITS}u; d > 0u; d--) {
+    let here = totals[d - 1u];
+    if (here > 0.0 && found.above + here >= goal) { return Found(d - 1u, found.above); }
+    found.above += here;
+  }
+  return found;
 }`;
 
-const LOWEST = '0x00800000u';
-
-/** Up to 67 passes over the row; reads it from caches but for the first. */
+/** Up to 19 passes over the row; reads it from caches but for the first. */
 function body(width: number, element: string, stored: (value: string) => string): string {
   const each = (code: string) =>
     `for (var i = local; i < p.n; i += ${width}u) { let v = ${element} * p.scale; let key = order_key(v); ${code} }`;
-  const search = (least: string, value: string, goal: string) => `
+  // The largest key such that it and all above it come to the goal, digit by digit.
+  const search = (value: string, goal: string) => `
     var found = 0u;
-    for (var bit = 0x80000000u; bit > 0u; bit = bit >> 1u) {
-      let guess = found | bit;
-      var mine = 0.0;
-      ${each(`if (key >= max(guess, ${least})) { mine += ${value}; }`)}
-      if (together(mine, local) >= ${goal} && guess <= top) { found = guess; }
+    var above = 0.0;
+    for (var shift = 28i; shift >= 0i; shift -= 4i) {
+      let by = u32(shift);
+      for (var d = 0u; d < ${DIGITS}u; d++) { bins[d * ${width}u + local] = 0.0; }
+      ${each(`if (key >= least && (by == 28u || (key >> (by + 4u)) == (found >> (by + 4u)))) { bins[((key >> by) & 15u) * ${width}u + local] += ${value}; }`)}
+      let next = digit_of(${goal}, above, local);
+      found |= next.digit << by;
+      above = next.above;
     }
     least = max(least, found);`;
   return `
@@ -137,13 +157,13 @@ top = largest(top, local);
 let ordered = top < 0xff800000u && top > ${LOWEST};
 let most = from_order_key(top);
 var least = 0u;
-if (p.top_k > 0u) {${search('0u', '1.0', 'f32(p.top_k)')}
+if (p.top_k > 0u) {${search('1.0', 'f32(p.top_k)')}
 }
 if (p.top_p < 1.0) {
   var mine = 0.0;
-  ${each('if (key >= least && key > LOWEST_KEY) { mine += exp(v - most); }').replace('LOWEST_KEY', LOWEST)}
-  let goal = p.top_p * together(mine, local);
-  ${search('least', `select(exp(v - most), 0.0, key <= ${LOWEST})`, 'goal')}
+  ${each(`if (key >= least && key > ${LOWEST}) { mine += exp(v - most); }`)}
+  let goal = p.top_p * sum(mine, local);
+  ${search(`select(exp(v - most), 0.0, key <= ${LOWEST})`, 'goal')}
 }
 if (p.bounded > 0u) { least = max(least, order_key(most + p.log_min_p)); }
 if (!ordered) { least = 0u; }
@@ -163,7 +183,8 @@ export function filterLogitsKernel({
   const n = x.shape[x.shape.length - 1];
   const rows = numel(x.shape) / Math.max(n, 1);
   const type = wgslType(x.dtype);
-  const width = target.kind === 'gpu' ? 256 : 64;
+  // 128 fill half of the 16 KiB that every adapter has.
+  const width = target.kind === 'gpu' ? 128 : 32;
   const key = `filterLogits:${type}:${width}`;
   let kernel = cache.get(key);
   if (!kernel) {
@@ -179,9 +200,7 @@ export function filterLogitsKernel({
       ],
       workgroupSize: width,
       enables: type === 'f16' ? ['f16'] : undefined,
-      declarations: `${declarations(ORDER_KEYS, INF)}
-var<workgroup> sums: array<f32, ${width}>;
-var<workgroup> keys: array<u32, ${width}>;${TREE(width)}`,
+      declarations: declarations(ORDER_KEYS, INF) + together(width),
       body: body(width, load(type, 'x[base + i]'), (value) => store(type, value)),
     };
     cache.set(key, kernel);
