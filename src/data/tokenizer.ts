@@ -3,6 +3,7 @@
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import RANKS from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { DataError } from '../device/errors.js';
+import { mergeBytes } from './byte-pairs.js';
 import { CharVocabulary } from './vocabulary.js';
 
 /** What models and commands ask of a tokenizer. */
@@ -44,13 +45,17 @@ const FULL_SIZE = RANKS.length + 1;
 const PIECES =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
+/** Characters of a run from which on the package's encoder, which takes the square of them, is not used. */
+const LONG = 1000;
+const LONG_RUN = new RegExp(`\\P{White_Space}{${LONG - 1},}|\\p{White_Space}{${LONG - 1},}`, 'u');
+
 /** Byte-pair encoders by vocabulary size: making one takes about 20 ms. */
 const encoders = new Map<number, BytePairEncodingCore>();
 const utf8 = new TextEncoder();
 
 /**
  * GPT-2's tokenizer: byte-pair encoding of UTF-8, so any text has ids and comes back from them. Lone surrogates, which
- * UTF-8 cannot hold, come back as U+FFFD. Time grows with the square of the longest run without a space.
+ * UTF-8 cannot hold, come back as U+FFFD.
  *
  * @source Radford et al., Language models are unsupervised multitask learners (2019), section 2.2; tiktoken's r50k_base
  * @example
@@ -61,6 +66,7 @@ export class GPT2Tokenizer implements Tokenizer {
   readonly size: number;
   readonly endOfText: number;
   private readonly bytes: Uint8Array[] = [];
+  private ids: Map<string, number> | undefined;
 
   /**
    * @param options `size`: number of ids, from 257 to 50,257; a smaller vocabulary keeps the 256 bytes and the first
@@ -80,14 +86,33 @@ export class GPT2Tokenizer implements Tokenizer {
    * @returns int32 ids
    */
   encode(text: string, { special = false }: { special?: boolean } = {}): Int32Array {
-    const core = encoderOf(this.size);
-    if (!special || !text.includes(END_OF_TEXT)) return Int32Array.from(core.encodeNative(text));
+    if (!special || !text.includes(END_OF_TEXT)) return Int32Array.from(this.encodePlain(text));
     const ids: number[] = [];
     text.split(END_OF_TEXT).forEach((part, i) => {
       if (i > 0) ids.push(this.endOfText);
-      for (const id of core.encodeNative(part)) ids.push(id);
+      for (const id of this.encodePlain(part)) ids.push(id);
     });
     return Int32Array.from(ids);
+  }
+
+  private encodePlain(text: string): number[] {
+    const core = encoderOf(this.size);
+    if (text.length < LONG || !LONG_RUN.test(text)) return core.encodeNative(text);
+    const ids: number[] = [];
+    for (const [piece] of text.matchAll(PIECES)) {
+      const own =
+        piece.length < LONG
+          ? core.encodeNative(piece)
+          : mergeBytes(letters(utf8.encode(piece)), this.idsByBytes());
+      for (const id of own) ids.push(id);
+    }
+    return ids;
+  }
+
+  /** Ids of tokens by their bytes, made when the first long run comes. */
+  private idsByBytes(): Map<string, number> {
+    this.ids ??= new Map(Array.from({ length: this.endOfText }, (_, id) => [letters(this.bytesOf(id)), id]));
+    return this.ids;
   }
 
   /**
@@ -147,6 +172,13 @@ function encoderOf(size: number): BytePairEncodingCore {
     encoders.set(size, core);
   }
   return core;
+}
+
+/** Bytes as the characters of their numbers. */
+function letters(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
 }
 
 /** A byte-order mark is text too. */

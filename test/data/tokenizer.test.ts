@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { mergeBytes } from '../../src/data/byte-pairs.js';
 import { GPT2Tokenizer, type Tokenizer, tokenizerFromJSON } from '../../src/data/tokenizer.js';
 import { CharVocabulary } from '../../src/data/vocabulary.js';
 import { DataError } from '../../src/device/errors.js';
@@ -69,6 +70,27 @@ describe('GPT2Tokenizer', () => {
         expect(streamed(tokenizer, ids)).toBe(tokenizer.decode(ids));
       }),
     );
+  });
+
+  it('encodes runs of any length, with the same ids as piece by piece', () => {
+    const ids = new Map(
+      Array.from({ length: 299 }, (_, id) => [String.fromCharCode(...small.bytesOf(id)), id]),
+    );
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...'theinro'), maxLength: 60 }), (word) => {
+        expect(mergeBytes(word, ids)).toEqual([...small.encode(word)]);
+      }),
+      { numRuns: 300 },
+    );
+    const run = Array.from({ length: 40_000 }, (_, i) => 'theinro'[(i * i + (i >> 3)) % 7]).join('');
+    for (const text of [run, `a  b\n\n\n${run}!  it's ${run}`, ' '.repeat(5000), `${'字'.repeat(3000)} x`]) {
+      const long = tokenizer.encode(text);
+      expect(tokenizer.decode(long)).toBe(text);
+    }
+    // What stands before and after a long run is cut as ever.
+    expect([...tokenizer.encode(`a  b\n\n\n${run}`).subarray(0, 5)]).toEqual([
+      ...tokenizer.encode('a  b\n\n\nx').subarray(0, 5),
+    ]);
   });
 
   it('keeps the first merges only, on demand', () => {
