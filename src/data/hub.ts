@@ -36,6 +36,8 @@ export interface HubRepo {
 }
 
 const COMMIT = /^[0-9a-f]{40}$/;
+/** Downloads of this process by their place. Those of others write beside it, and the checksum finds it out. */
+const underway = new Map<string, Promise<void>>();
 
 /**
  * Opens a model's repository on the Hub. Environment: `HF_ENDPOINT` (default https://huggingface.co), `HF_TOKEN` for
@@ -92,7 +94,10 @@ export async function openHubRepo(name: string, options: HubOptions = {}): Promi
             if (!whole) fail(`${where}: the Hub does not have it`);
             return whole.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
           });
-        await fetchBlob(info, where, blob, from, options);
+        // Who asks for a file that is on its way waits for it.
+        const fetching = underway.get(blob) ?? fetchBlob(info, where, blob, from, options);
+        underway.set(blob, fetching);
+        await fetching.finally(() => underway.delete(blob));
       }
       await mkdir(dirname(pointer), { recursive: true });
       await link(blob, pointer);

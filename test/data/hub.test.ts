@@ -146,6 +146,15 @@ describe('downloads', () => {
     expect(await refusal(repo.download('config.json'))).toContain(`expected the checksum ${gitHash(config)}`);
   });
 
+  it('of the same file at the same time are one', async () => {
+    await serve();
+    const [a, b] = [await open(), await open()];
+    const [one, other] = await Promise.all([a.download('big.bin'), b.download('big.bin')]);
+    expect(one).toBe(other);
+    expect(Buffer.compare(await readFile(one!), big)).toBe(0);
+    expect(hub.log.filter((line) => line === `GET /large/${hub.commit}/big.bin`)).toHaveLength(1);
+  });
+
   it('do not trust what an earlier run has left', async () => {
     await serve();
     const repo = await open();
