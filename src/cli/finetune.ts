@@ -193,7 +193,7 @@ function describe(job: FinetuneJob): void {
   console.log(
     line(
       'Model',
-      `${config.model}: ${n(parameters.total)} parameters${base}; ${layers} layers, width ${dim}, ${heads} heads, context ${contextLength}, vocabulary ${n(vocabSize)}`,
+      `${config.model}: ${n(parameters.total)} parameters${base}, ${(parameters.bytes / 1e6).toFixed(1)} MB; ${layers} layers, width ${dim}, ${heads} heads, context ${contextLength}, vocabulary ${n(vocabSize)}`,
     ),
   );
   console.log(

@@ -1,4 +1,5 @@
 /** What a fine-tuning run finds out and leaves behind. */
+import type { ParameterCount } from '../nn/lora.js';
 import type { Measured } from './finetune-data.js';
 import type { Finding } from './sanity.js';
 import type { TrainResult } from './trainer.js';
@@ -51,6 +52,11 @@ export interface Sampled {
   readonly statistics: SampleStatistics | null;
 }
 
+export interface ModelSize extends ParameterCount {
+  /** Of parameters and buffers on the device. */
+  readonly bytes: number;
+}
+
 /** What result.json holds. */
 export interface FinetuneResult {
   readonly step: number;
@@ -58,7 +64,7 @@ export interface FinetuneResult {
   readonly seconds: number;
   readonly best: TrainResult['best'];
   readonly skipped: number;
-  readonly parameters: { readonly trainable: number; readonly total: number; readonly share: number };
+  readonly parameters: ModelSize;
   readonly heldOut: readonly {
     readonly name: HeldOut['name'];
     readonly tokens: number;

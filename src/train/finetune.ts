@@ -12,6 +12,7 @@ import type { GPT2 } from '../models/gpt2.js';
 import { saveGPT2 } from '../models/gpt2-weights.js';
 import type { PretrainedProgress } from '../models/pretrained.js';
 import { countParameters } from '../nn/lora.js';
+import { modelBytes } from '../nn/quantized.js';
 import { AdamW } from '../optim/adam.js';
 import { WarmupCosineLR } from '../optim/scheduler.js';
 import { tensor } from '../tensor/factories.js';
@@ -33,6 +34,7 @@ import type {
   Beginning,
   FinetuneResult,
   HeldOut,
+  ModelSize,
   ResolvedSettings,
   Sample,
   Sampled,
@@ -98,7 +100,7 @@ export class FinetuneJob {
   readonly tokens: MaskedTokens;
   readonly heldOut: readonly HeldOut[];
   readonly prompts: readonly string[];
-  readonly parameters: { readonly trainable: number; readonly total: number; readonly share: number };
+  readonly parameters: ModelSize;
   private readonly watch: { current: LossWatch | null } = { current: null };
   private readonly noticed: Finding[] = [];
 
@@ -144,7 +146,7 @@ export class FinetuneJob {
             given: config.samplePrompts,
             room: Math.max(1, contextLength - config.sampleLength),
           });
-    this.parameters = countParameters(model);
+    this.parameters = { ...countParameters(model), bytes: modelBytes(model) };
     this.trainer = this.makeTrainer(batches);
   }
 
@@ -417,7 +419,7 @@ export class FinetuneJob {
       seconds,
       best,
       skipped,
-      parameters: { ...this.parameters },
+      parameters: this.parameters,
       heldOut,
       samples: { before: beginning?.samples ?? [], after: samples },
       statistics: { before: beginning?.statistics ?? null, after: statistics },

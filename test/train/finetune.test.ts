@@ -115,7 +115,10 @@ async function expectResumable(flags: Record<string, unknown>, at: number): Prom
   });
   expect(cut.stopped).toBe('interrupted');
   expect((await readSafetensorsFile(cut.run.file(LAST))).metadata.progress).toContain(`"step":${at},`);
+  // As a kill in the middle of a write would leave it.
+  await writeFile(cut.run.file('.last.safetensors.0123456789ab.tmp'), 'half');
   const resumed = await resume(cut.run.path);
+  expect((await readdir(cut.run.path)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   expect({ ...resumed, seconds: 0 }).toEqual({ ...whole.result, seconds: 0 });
   await expectSameRun(whole.run, cut.run);
   return whole.run;
@@ -157,6 +160,8 @@ describe('a run', () => {
     await expectResumable({ ...flags, scheme: 'nf4' }, 6);
     const { result } = await run('int8', { ...flags, scheme: 'int8', steps: 4 });
     expect(result!.parameters.share).toBeLessThan(0.2);
+    const float = await run('float', { ...flags, method: 'lora', steps: 1 });
+    expect(result!.parameters.bytes).toBeLessThan(0.6 * float.result!.parameters.bytes);
   });
 
   it('leaves a model that loads, better than counts of nothing, and a record of it all', async () => {
