@@ -22,6 +22,7 @@ import { formatStats } from './qa-report.js';
 
 const OUT = ['--out <file>', 'write to this file, at once or not at all; default: standard output'] as const;
 const IN_PLACE = ['--in-place', 'write over the input'] as const;
+const NO_NUMBERS = { question: false, answer: false } as const;
 const FILE = 'a file; without one or for -, standard input';
 
 /** `dawngrad qa` with its tools. */
@@ -99,7 +100,7 @@ function clean(text: string, source: string, keep: Cleaning[]): Cleaned {
     else records.push({ ...record, question, answer });
   }
   return {
-    text: formatDocument({ kind: 'pairs', format: 'jsonl', numbered: false, records }),
+    text: formatDocument({ kind: 'pairs', format: 'jsonl', numbered: NO_NUMBERS, records }),
     removed,
     emptied,
   };
@@ -195,7 +196,10 @@ function mergeDocuments(
   return {
     kind: 'pairs',
     format: format ?? (isJsonLines('', out) ? 'jsonl' : 'text'),
-    numbered: pairs.every(({ numbered }) => numbered),
+    numbered: {
+      question: pairs.every(({ numbered }) => numbered.question),
+      answer: pairs.every(({ numbered }) => numbered.answer),
+    },
     records: pairs.flatMap(({ records }) => records),
   };
 }
@@ -322,7 +326,12 @@ function addSplit(qa: Command): void {
           const dealt = Object.entries(parts).flatMap(([split, part]: [string, QARecord[]]) =>
             part.map((record) => ({ ...record, split: split as keyof typeof parts })),
           );
-          const document: QADocument = { kind: 'pairs', format: 'jsonl', numbered: false, records: dealt };
+          const document: QADocument = {
+            kind: 'pairs',
+            format: 'jsonl',
+            numbered: NO_NUMBERS,
+            records: dealt,
+          };
           await writeOutput(formatDocument(document), flags, inputs);
         } else {
           const targets = Object.entries(parts).map(([name, part]: [string, QARecord[]]) => ({

@@ -1,6 +1,6 @@
 /** Puts QUESTION:/ANSWER: labels on raw pairs and transcripts. */
 import { DataError } from '../device/errors.js';
-import { excerpt, LABEL, normalizeText, type QAPair, type QAProblem, scanQA } from './qa.js';
+import { excerpt, isLabelled, normalizeText, type QAPair, type QAProblem, scanQA } from './qa.js';
 
 /** How raw text shows what is a question and what an answer. */
 export const LABEL_STYLES = ['auto', 'short', 'tabs', 'transcript', 'questions', 'alternating'] as const;
@@ -35,8 +35,7 @@ export interface Labelled {
  */
 export function labelQA(text: string, { style = 'auto', asker }: LabelOptions = {}): Labelled {
   const lines = normalizeText(text).split('\n');
-  const first = lines.find((line) => line.trim() !== '') ?? '';
-  if (LABEL.test(first)) return { ...plain(scanQA(text)), style: 'labelled' };
+  if (isLabelled(text)) return { ...plain(scanQA(text)), style: 'labelled' };
   const found = style === 'auto' ? detect(lines) : style;
   return { ...pairUp(turns(lines, found, asker)), style: found };
 }

@@ -2,7 +2,9 @@
 import { DataError } from '../device/errors.js';
 import {
   excerpt,
+  formatPrompt,
   formatQA,
+  isLabelled,
   LABEL,
   normalizeText,
   type QAPair,
@@ -119,7 +121,7 @@ export type QADocument =
       readonly kind: 'pairs';
       readonly format: 'jsonl' | 'text';
       /** Whether the text's labels have numbers. */
-      readonly numbered: boolean;
+      readonly numbered: { readonly question: boolean; readonly answer: boolean };
       readonly records: readonly QARecord[];
     }
   | { readonly kind: 'posts'; readonly numbered: boolean; readonly posts: readonly Post[] };
@@ -131,13 +133,16 @@ export type QADocument =
  */
 export function parseDocument(text: string, source: string): QADocument {
   const format = isJsonLines(text, source) ? 'jsonl' : 'text';
-  const first = normalizeText(text)
-    .split('\n')
-    .find((line) => line.trim() !== '');
-  if (format === 'text' && !LABEL.test(first ?? '')) {
+  if (format === 'text' && !isLabelled(text)) {
     return { kind: 'posts', numbered: isNumberedPosts(text), posts: parsePosts(text) };
   }
-  const numbered = /\d/.test(LABEL.exec(first ?? '')?.[0] ?? '');
+  const numbered = { question: false, answer: false };
+  if (format === 'text') {
+    for (const line of normalizeText(text).split('\n')) {
+      const match = LABEL.exec(line);
+      if (match !== null && /\d/.test(match[0])) numbered[match[1].toLowerCase() as 'question'] = true;
+    }
+  }
   return { kind: 'pairs', format, numbered, records: parseQARecords(text, source) };
 }
 
@@ -151,8 +156,13 @@ export function formatDocument(document: QADocument): string {
   if (format === 'jsonl') return records.map((record) => `${formatRecord(record)}\n`).join('');
   return records
     .map((pair, i) => {
-      const text = formatQA(pair);
-      return `${numbered ? text.replace('QUESTION:', `QUESTION ${i + 1}:`) : text}\n`;
+      const label = (name: 'question' | 'answer') =>
+        numbered[name] ? `${name.toUpperCase()} ${i + 1}:` : `${name.toUpperCase()}:`;
+      const prompt = formatPrompt(pair.question);
+      const answer = formatQA(pair).slice(prompt.length);
+      // The labels are the prompt's beginning and end.
+      const question = prompt.slice('QUESTION:'.length, -'ANSWER:'.length);
+      return `${label('question')}${question}${label('answer')}${answer}\n`;
     })
     .join('\n');
 }

@@ -35,6 +35,13 @@ export const LABEL = /^[ \t]*(?:\d+[.)][ \t]*)?(question|answer)(?:[ \t]*#?\d+)?
 const ESCAPED = /^([ \t]*)\\(\\*(?:\d+[.)][ \t]*)?(?:question|answer)(?:[ \t]*#?\d+)?[ \t]*:)/i;
 const ESCAPABLE = /^([ \t]*)(\\*(?:\d+[.)][ \t]*)?(?:question|answer)(?:[ \t]*#?\d+)?[ \t]*:)/i;
 
+/** Whether a text has labels: at its beginning in any case, or in capitals further on. */
+export function isLabelled(text: string): boolean {
+  const lines = normalizeText(text).split('\n');
+  const first = lines.find((line) => line.trim() !== '') ?? '';
+  return LABEL.test(first) || lines.some((line) => LABEL.exec(line)?.[1] === 'QUESTION');
+}
+
 /** Line ends as `\n`, without a byte order mark: what every tool here does to a text first. */
 export function normalizeText(text: string): string {
   return text.replace(/^\uFEFF+/, '').replace(/\r\n?/g, '\n');

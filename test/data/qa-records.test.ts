@@ -88,12 +88,22 @@ describe('documents', () => {
   it.each([
     'QUESTION: a\n\nANSWER: b\n\nQUESTION: c\n\nANSWER: d\n',
     'QUESTION 1: a\n\nANSWER: b\n\nQUESTION 2: c\n\nANSWER: d\n',
+    'QUESTION 1: a\n\nANSWER 1: b\n\nQUESTION 2: c\n\nANSWER 2: d\n',
     '1. a\n\nb\n\n2. c\n',
     'a\nb\n\nc\n',
     `${row('a', 'b', { split: 'train' })}\n${row('c', 'd')}\n`,
     '',
   ])('are written as they were read: %j', (text) => {
     expect(formatDocument(parseDocument(text, 'x'))).toBe(text);
+  });
+});
+
+describe('text before the first label', () => {
+  it('is an error, not a post', () => {
+    expect(() => parseDocument('A heading\n\nQUESTION: a\n\nANSWER: b\n', 'x.txt')).toThrow(
+      new DataError('readQA: expected "QUESTION:" first, got "A heading", line 1 of x.txt'),
+    );
+    expect(parseDocument('My question: why?\n\nQuestion: this.\n', 'x.txt').kind).toBe('posts');
   });
 });
 
