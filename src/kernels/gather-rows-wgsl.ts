@@ -7,7 +7,6 @@ import {
   type Kernel,
   type KernelCall,
   type KernelTarget,
-  type View,
   type WgslType,
   wgslType,
 } from '../device/types.js';
@@ -21,7 +20,7 @@ const NONE = 0xffffffff;
 
 const cache = new Map<string, Kernel>();
 
-function cached(key: string, make: () => Omit<Kernel, 'key' | 'workgroupSize'>): Kernel {
+function cached(key: string, make: () => Omit<Kernel, 'key' | 'workgroupSize'> & Partial<Kernel>): Kernel {
   let kernel = cache.get(key);
   if (!kernel) cache.set(key, (kernel = { key, workgroupSize: WORKGROUP, ...make() }));
   return kernel;
@@ -164,28 +163,36 @@ let id = picks[place / 4u][place % 4u];
 links[index] = find(id, index + 1u);
 links[p.count + index] = select(0u, 1u, find(id, 0u) < index);`;
 
+/** Invocations of a workgroup of `sumInPlace`: the widest vectors of the CPUs at hand. */
+const COLUMNS = 8;
+
 /**
- * `linkEach` by one invocation that goes through the index once and keeps the first and last position of each index: on
- * software adapters an invocation is as fast alone as among others. The last positions lie behind the first ones.
+ * On software adapters an invocation is as fast alone as among others: each adds up a column (of vectors) of y in memory, in the
+ * order of the index.
  */
-const linkEachInOrder = (): Kernel =>
-  cached('add-rows:link-each-in-order', () => ({
-    bindings: [binding('picks', 'u32', 1, 'read'), binding('links', 'u32', 1, 'read_write')],
-    params: ['count', 'picks_offset', 'size'].map(u32),
-    body: `if (index > 0u) { return; }
-let last = p.count + p.size;
-for (var v = p.count; v < last; v++) { links[v] = ${NONE}u; }
+const sumInPlace = (type: WgslType, lanes: Lanes): Kernel =>
+  cached(`add-rows:in-place:${type}x${lanes}`, () => ({
+    workgroupSize: COLUMNS,
+    bindings: [
+      binding('picks', 'u32', 1, 'read'),
+      binding('x', type, lanes, 'read'),
+      binding('y', type, lanes, 'read_write'),
+    ],
+    params: CHAIN_PARAMS.map(u32),
+    body: `if (index >= p.n) { return; }
+let o = index / p.width;
+let to = o * p.size * p.width + index % p.width;
+var next = p.x_offset + o * p.count * p.width + index % p.width;
+for (var v = 0u; v < p.size; v++) { y[to + v * p.width] = ${lanes === 4 ? `vec4<${type}>()` : `${type}(0)`}; }
 for (var k = 0u; k < p.count; k++) {
   let v = picks[p.picks_offset + k];
-  links[k] = ${NONE}u;
-  if (v >= p.size) { continue; }
-  if (links[p.count + v] == ${NONE}u) { links[p.count + v] = k; } else { links[links[last + v]] = k; }
-  links[last + v] = k;
+  if (v < p.size && v != p.skip) { y[to + v * p.width] += x[next]; }
+  next += p.width;
 }`,
   }));
 
 /**
- * The same for `linkSome`, without clearing anything: a sparse set (Briggs and Torczon 1993). Behind the links and flags lie a
+ * `LINK_SOME` by one invocation that goes through the index once, without clearing anything: a sparse set (Briggs and Torczon 1993). Behind the links and flags lie a
  * slot per row of the table, of whatever value, and per slot its row and last position; a slot counts if it is in use and
  * names the row.
  */
@@ -300,11 +307,38 @@ export function addRowsKernel({
   const strip = stripOf(width, target);
   const every = size <= 2 * count + 64;
   const inOrder = target.kind === 'software';
-  const links = scratch((inOrder ? 4 * count + 2 * size : 2 * count + size) * 4);
   const skip = params.padding >= 0 ? params.padding : NONE;
+  // In memory, sums of float16 would be rounded at each step.
+  if (inOrder && every && type !== 'f16') {
+    const columns = outer * (inner / lanes);
+    return [
+      {
+        kernel: sumInPlace(type, lanes),
+        buffers: [index.buffer, x.buffer, y.buffer],
+        params: [columns, size, width, count, index.offset, x.offset / lanes, skip],
+        workgroups: workgroups(columns, COLUMNS),
+      },
+    ];
+  }
+  const links = scratch((inOrder ? 4 * count + 2 * size : 2 * count + size) * 4);
   const n = (outer * (every ? size : count) * width) / strip;
   const rest = [n, size, width, count, index.offset, x.offset / lanes, skip];
-  if (every) return eachDispatches(index, x, y, links, rest, inOrder, sumEach(type, lanes, strip));
+  if (every) {
+    return [
+      {
+        kernel: linkEach(),
+        buffers: [index.buffer, links],
+        params: [count, index.offset, size],
+        workgroups: workgroups(count + size),
+      },
+      {
+        kernel: sumEach(type, lanes, strip),
+        buffers: [links, x.buffer, y.buffer],
+        params: rest,
+        workgroups: workgroups(n),
+      },
+    ];
+  }
   const linkGroups = inOrder ? 1 : workgroups(count);
   const list: Dispatch[] = [
     {
@@ -323,25 +357,4 @@ export function addRowsKernel({
     });
   }
   return list;
-}
-
-function eachDispatches(
-  index: View,
-  x: View,
-  y: View,
-  links: View['buffer'],
-  params: number[],
-  inOrder: boolean,
-  kernel: Kernel,
-): Dispatch[] {
-  const [n, size, , count] = params;
-  return [
-    {
-      kernel: inOrder ? linkEachInOrder() : linkEach(),
-      buffers: [index.buffer, links],
-      params: [count, index.offset, size],
-      workgroups: inOrder ? 1 : workgroups(count + size),
-    },
-    { kernel, buffers: [links, x.buffer, y.buffer], params, workgroups: workgroups(n) },
-  ];
 }
