@@ -251,6 +251,12 @@ export async function quantizeModel(
     ...findTargets('quantizeModel', model, targets ?? 'all-linear', isLinear),
     ...findEmbeddings(model, embeddings),
   ]);
+  const adapter = [...layers.keys()].find((name) => /\.lora_[AB]$/.test(name));
+  if (adapter) {
+    throw new DataError(
+      `quantizeModel: expected a model without adapters, got '${adapter}'; quantise first, then apply or load adapters`,
+    );
+  }
   checkOwners(model, layers);
   const blocks = new Map(
     [...layers].map(([name, { weight }]) => [name, blockFor(name, weight.shape[1], block)] as const),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { noGrad, setDebug } from '../../src/autograd/mode.js';
 import { dequantize, quantize } from '../../src/autograd/ops/quantized.js';
+import { narrow, select } from '../../src/autograd/ops/views.js';
 import { DataError, ShapeError } from '../../src/device/errors.js';
 import { NF4 } from '../../src/kernels/quantized.js';
 import { GPT2 } from '../../src/models/gpt2.js';
@@ -22,8 +23,10 @@ import {
   Sequential,
 } from '../../src/nn/index.js';
 import { tiedHead, tiedLoss } from '../../src/nn/quantized.js';
+import { AdamW } from '../../src/optim/index.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { tensor } from '../../src/tensor/factories.js';
+import { scope } from '../../src/tensor/lifetime.js';
 import { manualSeed } from '../../src/tensor/random.js';
 import { difference, eachDevice } from '../support/each-device.js';
 import { wave } from './formulas.js';
@@ -291,6 +294,13 @@ describe('quantizeModel', () => {
         "quantizeModel: expected 'c_attn' to name layers of the model, got nothing; there are 0, 1",
       ),
     );
+    const adapted = makeModel();
+    applyLora(adapted, { rank: 2, targets: ['c_fc'] });
+    await expect(quantizeModel(adapted)).rejects.toThrow(
+      new DataError(
+        "quantizeModel: expected a model without adapters, got 'transformer.h.0.mlp.c_fc.lora_A'; quantise first, then apply or load adapters",
+      ),
+    );
     class Tied extends Module {
       readonly table = new Embedding(4, 16);
       readonly head = new Linear(16, 4, { bias: false });
@@ -304,6 +314,51 @@ describe('quantizeModel', () => {
         'quantizeModel: expected layers with weights of their own, got one that table.weight and head.weight share; leave them out of the targets',
       ),
     );
+  });
+});
+
+/** A model that has learned to count to 96 in steps of 5. */
+async function trainedModel(): Promise<GPT2> {
+  const model = makeModel();
+  const rows = Int32Array.from({ length: 8 * 17 }, (_, i) => (11 * Math.floor(i / 17) + 5 * (i % 17)) % 96);
+  const all = tensor(rows, { shape: [8, 17], dtype: 'int32' });
+  const [x, y] = [narrow(all, 1, 0, 16).contiguous(), narrow(all, 1, 1, 16).contiguous()];
+  const optimizer = new AdamW(model.parameters(), { lr: 1e-2 });
+  for (let i = 0; i < 40; i++) {
+    scope(() => {
+      model.loss(x, y).backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+    });
+  }
+  return model;
+}
+
+/** The likeliest tokens after some. */
+async function greedy(model: GPT2, prompt: readonly number[], count: number): Promise<number[]> {
+  const out = [...prompt];
+  for (let i = 0; i < count; i++) {
+    const x = tensor(out, { shape: [1, out.length], dtype: 'int32' });
+    const scores = await noGrad(() => select(model.forward(x), 1, -1)).data();
+    out.push(scores.indexOf(Math.max(...scores)));
+  }
+  return out;
+}
+
+describe('a trained model', () => {
+  it.each([
+    ['int8', 0.01],
+    ['nf4', 0.2],
+  ] as const)('says the same in %s', async (scheme, difference) => {
+    const model = await trainedModel();
+    const x = tensor([7, 12, 17, 22, 27, 32], { shape: [1, 6], dtype: 'int32' });
+    const y = tensor([12, 17, 22, 27, 32, 37], { shape: [1, 6], dtype: 'int32' });
+    const text = await greedy(model, [11, 16], 12);
+    const loss = await noGrad(() => model.loss(x, y)).item();
+    await quantizeModel(model, { scheme });
+    expect(await greedy(model, [11, 16], 12)).toEqual(text);
+    expect(text.slice(0, 5)).toEqual([11, 16, 21, 26, 31]);
+    expect(Math.abs((await noGrad(() => model.loss(x, y)).item()) - loss)).toBeLessThan(difference);
   });
 });
 
