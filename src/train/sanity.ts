@@ -186,7 +186,7 @@ export function checkStart(facts: StartFacts): Finding[] {
     finding(
       'warning',
       'start-too-high',
-      `expected a trained model to start well below ${above}, got ${nats(loss)} nats per token: the weights or the tokenizer are not what they should be. Likely causes: matrices stored as [in, out] and loaded as [out, in], weights missing from the file and left random, token embeddings in another order, a tokenizer of another model, attention scale or layer-norm epsilon that differ. Training would spend its steps on repairing that`,
+      `expected a trained model to start well below ${above}, got ${nats(loss)} nats per token: the weights or the tokenizer are not what they should be. Likely causes: matrices stored as [in, out] and loaded as [out, in], weights missing from the file and left random or never trained, token embeddings in another order, a tokenizer of another model, attention scale or layer-norm epsilon that differ. Training would spend its steps on repairing that`,
     ),
   ];
 }
