@@ -5,6 +5,14 @@ import { writeFileAtomic } from '../data/atomic-file.js';
 import { decodeText, readText } from '../data/qa-file.js';
 import { DataError } from '../device/errors.js';
 
+export const OUT = [
+  '--out <file>',
+  'write to this file, at once or not at all; default: standard output',
+] as const;
+export const IN_PLACE = ['--in-place', 'write over the input'] as const;
+export const FILE = 'a file; without one or for -, standard input';
+export const FILES = 'files; without one or for -, standard input';
+
 /** A text and where it came from. */
 export interface Input {
   /** The file's name as given, for messages. */
@@ -105,4 +113,9 @@ async function write(path: string, text: string): Promise<void> {
   } catch (cause) {
     throw new DataError(`qa: cannot write ${path}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Reports go to standard error, so that results can be piped. */
+export function say(line: string): void {
+  console.error(line);
 }

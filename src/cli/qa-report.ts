@@ -43,3 +43,8 @@ function row(name: string, cells: readonly string[]): string {
 function number(x: number): string {
   return x.toLocaleString('en', { maximumFractionDigits: 1 });
 }
+
+/** `1 pair`, `1,200 pairs`. */
+export function plural(n: number, word: string): string {
+  return `${n.toLocaleString('en')} ${word}${n === 1 ? '' : 's'}`;
+}

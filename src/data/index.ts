@@ -25,18 +25,12 @@ export {
   formatAllQA,
   formatPrompt,
   formatQA,
-  groupByQuestion,
-  hashSplit,
   type LocatedQAPair,
   parseQA,
   type QAPair,
   type QAProblem,
-  type QASplit,
-  type QASplitOptions,
   type QATokenizer,
-  questionKey,
   scanQA,
-  splitQA,
   type TokenizedQA,
   tokenizeDocuments,
   tokenizeQA,
@@ -52,6 +46,14 @@ export {
 export { type DedupeOptions, type Duplicate, dedupeTexts } from './qa-dedupe.js';
 export { LABEL_STYLES, type Labelled, type LabelOptions, type LabelStyle, labelQA } from './qa-label.js';
 export { formatPosts, type Post, parsePosts, renumber } from './qa-posts.js';
+export {
+  groupByQuestion,
+  hashSplit,
+  type QASplit,
+  type QASplitOptions,
+  questionKey,
+  splitQA,
+} from './qa-split.js';
 export { type DuplicateCount, type QAStats, type StatsOptions, statsQA } from './qa-stats.js';
 export { HostRandom, type HostRandomState, permutation } from './random.js';
 export {

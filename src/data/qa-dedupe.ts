@@ -1,6 +1,6 @@
 /** Finds texts that say the same: exactly, once written alike, or nearly, by their shingles. */
 import { DataError } from '../device/errors.js';
-import { questionKey } from './qa.js';
+import { questionKey } from './qa-split.js';
 import { hashText, mix } from './text-hash.js';
 
 /** Characters per shingle: long enough that most are particular to a text, short enough for one changed word to leave most. */

@@ -1,8 +1,8 @@
 /** Node only. Files of questions and answers: text, or JSON lines with `question`, `answer` and maybe `split`. */
 import { readFile } from 'node:fs/promises';
 import { DataError } from '../device/errors.js';
-import type { QASplit, QASplitOptions } from './qa.js';
 import { parseQARecords, splitRecords } from './qa-records.js';
+import type { QASplit, QASplitOptions } from './qa-split.js';
 
 export { isJsonLines, parseQARecords, type QARecord, splitRecords } from './qa-records.js';
 

@@ -8,14 +8,10 @@ import {
   LABEL,
   normalizeText,
   type QAPair,
-  type QASplit,
-  type QASplitOptions,
-  questionKey,
   scanQA,
-  splitPart,
-  splitQA,
 } from './qa.js';
 import { formatPosts, isNumberedPosts, type Post, parsePosts } from './qa-posts.js';
+import { type QASplit, type QASplitOptions, questionKey, splitPart, splitQA } from './qa-split.js';
 
 /** A pair as a file holds it. */
 export interface QARecord extends QAPair {

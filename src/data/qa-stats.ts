@@ -1,8 +1,8 @@
 /** Counts of what a set of questions and answers holds. */
 import { type LengthStatistics, lengthStatistics } from './lengths.js';
-import { groupByQuestion, type QASplit } from './qa.js';
 import { type DedupeOptions, dedupeTexts } from './qa-dedupe.js';
 import type { QARecord } from './qa-records.js';
+import { groupByQuestion, type QASplit } from './qa-split.js';
 
 /** What `statsQA` counts. */
 export interface QAStats {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { questionKey } from '../../src/data/qa.js';
 import { decodeText, readQA } from '../../src/data/qa-file.js';
 import { formatDocument, parseDocument, parseQARecords, splitRecords } from '../../src/data/qa-records.js';
+import { questionKey } from '../../src/data/qa-split.js';
 import { statsQA } from '../../src/data/qa-stats.js';
 import { DataError } from '../../src/device/errors.js';
 

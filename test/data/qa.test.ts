@@ -4,16 +4,13 @@ import {
   formatAllQA,
   formatPrompt,
   formatQA,
-  groupByQuestion,
-  hashSplit,
   parseQA,
   type QAPair,
-  questionKey,
   scanQA,
-  splitQA,
   tokenizeDocuments,
   tokenizeQA,
 } from '../../src/data/qa.js';
+import { groupByQuestion, hashSplit, questionKey, splitQA } from '../../src/data/qa-split.js';
 import { CharVocabulary } from '../../src/data/vocabulary.js';
 import { DataError } from '../../src/device/errors.js';
 
