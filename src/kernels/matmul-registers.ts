@@ -4,6 +4,7 @@
  */
 
 import {
+  ACROSS,
   each,
   LANES,
   loadBias,
@@ -23,19 +24,18 @@ export interface RegistersShape {
   readonly height: number;
   /** Vectors of 4 columns of an invocation. */
   readonly wide: number;
-  /** Invocations of a workgroup along n, and along m. */
-  readonly across: number;
-  readonly down: number;
 }
+
+/** Invocations of a workgroup; `ACROSS` of them lie side by side along n. */
+export const REGISTERS_SIZE = 16;
 
 /** Vectors along k would make the loop four times as long, and drivers in software minutes slower to compile: none are read. */
 export function registersReading(reading: Reading): Reading {
   return reading === 'k' ? 'single' : reading;
 }
 
-export function registersText(form: TextForm, { height, wide, across, down }: RegistersShape): VariantText {
+export function registersText(form: TextForm, { height, wide }: RegistersShape): VariantText {
   const [aType, bType] = form.types;
-  const size = across * down;
   const quads = Math.ceil(height / 4);
   const vector = (element: (i: number) => string) => `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
 
@@ -68,13 +68,15 @@ export function registersText(form: TextForm, { height, wide, across, down }: Re
 
   const results = Array.from({ length: wide * height }, (_, i) => `c${i % height}_${Math.floor(i / height)}`);
   return {
-    workgroupSize: size,
+    workgroupSize: REGISTERS_SIZE,
     body: `
-${form.sums ? sumsText(form, size) : ''}
-${prologue(form, height * down, 4 * wide * across)}
-let stride = ${4 * across}u;
-let col0 = (col_group * ${wide * across}u + ${down === 1 ? 'local' : `local % ${across}u`}) * 4u;
-let row = (row_group * ${down}u${down === 1 ? '' : ` + local / ${across}u`}) * ${height}u;
+${form.sums ? sumsText(form) : ''}
+let across = ${ACROSS};
+let down = ${REGISTERS_SIZE}u / across;
+${prologue(form, `(${height}u * down)`, `(${4 * wide}u * across)`)}
+let stride = 4u * across;
+let col0 = (col_group * ${wide}u * across + local % across) * 4u;
+let row = (row_group * down + local / across) * ${height}u;
 if (col0 >= p.n || row >= p.m) { return; }
 let a_step = p.a_col${form.a === 'side' ? ' / 4u' : ''}; let b_step = p.b_row${form.b === 'side' ? ' / 4u' : ''};
 ${aStart}
@@ -101,7 +103,7 @@ for (var v = 0u; v < wide_here; v++) {
 }
 
 /** Groups from `p.tiles` on add up the rows of A, 4 per invocation. */
-function sumsText(form: TextForm, size: number): string {
+function sumsText(form: TextForm): string {
   const [aType] = form.types;
   const element = (r: number) =>
     load(aType, `a[p.a_offset + min(quad * 4u + ${r}u, p.m - 1u) * p.a_row + k * p.a_col]`);
@@ -112,7 +114,7 @@ function sumsText(form: TextForm, size: number): string {
   return `
 if (group >= p.tiles) {
   let quads = (p.m + 3u) / 4u;
-  let place = (group - p.tiles) * ${size}u + local;
+  let place = (group - p.tiles) * ${REGISTERS_SIZE}u + local;
   let quad = place % quads;
   ${form.split ? 'let part = place / quads; let k_from = part * p.k_part; let k_to = min(p.k, k_from + p.k_part); if (k_from >= p.k) { return; }' : 'if (place >= quads) { return; } let k_from = 0u; let k_to = p.k;'}
   var sum = vec4f();

@@ -53,7 +53,7 @@ export function rowsText(form: TextForm, height: number): VariantText {
     workgroupSize: TEAM,
     declarations: `var<workgroup> sums_of: array<array<${type}, ${TEAM}>, ${height}>;`,
     body: `
-${prologue(form, height, columns)}
+${prologue(form, `${height}u`, `${columns}u`)}
 ${deal}
 let col = col_group * ${columns}u + lane * ${width}u;
 ${bStart}

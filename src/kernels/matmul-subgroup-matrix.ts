@@ -72,7 +72,7 @@ var<workgroup> b_tile: array<${type}, ${MATRIX_TILE * DEPTH}>;
 var<workgroup> c_tile: array<f32, ${Math.max(SIDE * M * MATRIX_TILE, 4 * size)}>;`,
     body: `
 ${form.sums ? sumsText(form, size, { get: vectorOf, put: putVector }) : ''}
-${prologue(form, MATRIX_TILE, MATRIX_TILE)}
+${prologue(form, `${MATRIX_TILE}u`, `${MATRIX_TILE}u`)}
 // The units want addresses that are the same for a subgroup, and the compiler cannot see that these are.
 @diagnostic(off, chromium.subgroup_matrix_uniformity) {
 let subgroup = local / subgroup_size;

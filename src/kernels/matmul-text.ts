@@ -94,12 +94,14 @@ export function each(count: number, line: (i: number) => string): string {
  * Ends of loops over the rows, vectors and lanes of a block, in bytes of the parameter `ends`: what is done to results. Compilers that know them unroll
  * the loops, and those of software adapters then take several times as long for text that runs once per block.
  */
-export function endsOf(rows: number, vectors: number): number {
-  return rows | (vectors << 8) | (4 << 16);
+export function endsOf(rows: number, vectors: number, across = 0): number {
+  return rows | (vectors << 8) | (4 << 16) | (across << 24);
 }
 export const ROWS_END = '(p.ends & 0xffu)';
 export const VECTORS_END = '((p.ends >> 8u) & 0xffu)';
 const LANES_END = '((p.ends >> 16u) & 0xffu)';
+/** Invocations of a workgroup that lie side by side, where that is not in the text: one kernel serves narrow and wide results. */
+export const ACROSS = '(p.ends >> 24u)';
 
 /** The WGSL type of a binding. */
 function bound(type: WgslType, vectors: boolean): Kernel['bindings'][number]['type'] {
@@ -214,15 +216,15 @@ export function partSize({ layout: { m, n, entries }, sums }: MatmulJob): number
  * `a_base` and `b_base` at which the entry's operands begin, and the range `k_from` … `k_to` of k. Returns where
  * there is nothing to do.
  *
- * @param rows, columns results of a workgroup
+ * @param rows, columns results of a workgroup, as expressions
  */
-export function prologue(form: TextForm, rows: number, columns: number): string {
+export function prologue(form: TextForm, rows: string, columns: string): string {
   const lines = [
-    `let across = (p.n + ${columns - 1}u) / ${columns}u;`,
-    `let down = (p.m + ${rows - 1}u) / ${rows}u;`,
-    'let col_group = group % across;',
-    'let row_group = (group / across) % down;',
-    `let layer = group / (across * down);`,
+    `let col_groups = (p.n + ${columns} - 1u) / ${columns};`,
+    `let row_groups = (p.m + ${rows} - 1u) / ${rows};`,
+    'let col_group = group % col_groups;',
+    'let row_group = (group / col_groups) % row_groups;',
+    `let layer = group / (col_groups * row_groups);`,
     form.rank > 0 ? 'let entry = layer % p.entries;' : 'let entry = 0u;',
     form.split ? `let part = layer${form.rank > 0 ? ' / p.entries' : ''};` : '',
     form.split ? 'let k_from = part * p.k_part;' : 'let k_from = 0u;',

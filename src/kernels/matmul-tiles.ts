@@ -81,7 +81,7 @@ var<workgroup> a_tile: array<vec4f, ${DEPTH * aPitch}>;
 var<workgroup> b_tile: array<vec4f, ${DEPTH * bPitch}>;`,
     body: `
 ${form.sums ? sumsText(form, size, { get: (at) => `a_tile[${at}]`, put: (at, v) => `a_tile[${at}] = ${v};` }) : ''}
-${prologue(form, rows, columns)}
+${prologue(form, `${rows}u`, `${columns}u`)}
 let tile_row = local / ${side}u;
 let tile_col = local % ${side}u;
 ${each(turns, (t) => each(4, (i) => `var n${t}_${i} = vec4f();`))}

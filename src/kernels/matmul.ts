@@ -16,7 +16,7 @@ import {
   wgslType,
 } from '../device/types.js';
 import { matmulLayout } from './matmul-layout.js';
-import { registersReading, registersText } from './matmul-registers.js';
+import { REGISTERS_SIZE, registersReading, registersText } from './matmul-registers.js';
 import { rowsColumns, rowsText } from './matmul-rows.js';
 import { combineParts } from './matmul-split.js';
 import { MATRIX_TILE, matrixText } from './matmul-subgroup-matrix.js';
@@ -142,7 +142,7 @@ function blockOf(variant: MatmulVariant, form: TextForm, n: number): [rows: numb
   if (variant === 'matrix-64x64') return [MATRIX_TILE, MATRIX_TILE];
   const { height, wide } = REGISTERS[variant]!;
   const across = acrossOf(n, wide);
-  return [height * (16 / across), 4 * wide * across];
+  return [height * (REGISTERS_SIZE / across), 4 * wide * across];
 }
 
 interface Plan {
@@ -180,13 +180,11 @@ function planOf(variant: MatmulVariant, form: TextForm, target: KernelTarget, n:
       sumGroups: (rows, layers) => sumGroups(rows) * layers,
     };
   }
-  const { height, wide } = REGISTERS[variant]!;
-  const across = acrossOf(n, wide);
-  const shape = { height, wide, across, down: 16 / across };
+  const shape = REGISTERS[variant]!;
   return {
-    key: `${variant}:${across}`,
+    key: variant,
     text: () => registersText(form, shape),
-    ends: endsOf(height, wide),
-    sumGroups: (rows, layers) => Math.ceil((Math.ceil(rows / 4) * layers) / 16),
+    ends: endsOf(shape.height, shape.wide, acrossOf(n, shape.wide)),
+    sumGroups: (rows, layers) => Math.ceil((Math.ceil(rows / 4) * layers) / REGISTERS_SIZE),
   };
 }
