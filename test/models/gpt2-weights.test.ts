@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
+import { rand } from '../../src/autograd/ops/random.js';
 import type { SafetensorsEntry } from '../../src/data/safetensors.js';
 import { readSafetensorsFile, writeSafetensorsFile } from '../../src/data/safetensors-file.js';
 import { safetensorsEntry, toFloat32 } from '../../src/data/safetensors-values.js';
@@ -299,6 +300,15 @@ it('reports progress and sets dropout', async () => {
     attentionDropout: 0.25,
     residualDropout: 0.25,
   });
+});
+
+it('draws no random numbers for weights that it reads', async () => {
+  const next = async (): Promise<number> => rand([], { device }).item();
+  manualSeed(5);
+  const expected = await next();
+  manualSeed(5);
+  await load(join(GOLDEN, 'two-layers'));
+  expect(await next()).toBe(expected);
 });
 
 it('keeps less than twice the largest tensor in host memory', async () => {
