@@ -11,7 +11,7 @@ import type { DType } from '../device/dtype.js';
 import { DataError, ShapeError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { copyProgram } from '../kernels/copy.js';
-import { keep, scope } from '../tensor/lifetime.js';
+import { scope } from '../tensor/lifetime.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { zeros_ } from './init.js';
 import { Linear } from './layers.js';
@@ -78,8 +78,8 @@ export class LoraLinear extends Module {
   readonly rankStabilized: boolean;
   /** Probability of dropping an element of the adapter's input. */
   readonly dropout: number;
-  /** W before it was merged: subtracting would not give its bits back. */
-  #original: Tensor | null = null;
+  /** W before it was merged, a buffer that is not saved: subtracting would not give its bits back. */
+  declare private original: Tensor | null | undefined;
 
   constructor(
     readonly base_layer: Linear | QuantizedLinear,
@@ -116,7 +116,7 @@ export class LoraLinear extends Module {
 
   /** Whether W holds the adapter's product. */
   get merged(): boolean {
-    return this.#original !== null;
+    return Boolean(this.original);
   }
 
   /** As Linear's: [..., in] → [..., out]. The sums are made where the products are: an adapter adds no pass over y. */
@@ -151,15 +151,19 @@ export class LoraLinear extends Module {
     }
     const { weight } = base;
     scope(() => {
-      this.#original = keep(noGrad(() => clone(weight)));
+      this.registerBuffer(
+        'original',
+        noGrad(() => clone(weight)),
+        { persistent: false },
+      );
       executeInPlace(copyProgram, [noGrad(() => add(weight, this.product()))], [weight], null);
     });
   }
 
   /** Takes the product out of W again: every bit is as it was. */
   unmerge(): void {
-    if (!this.#original) return;
-    executeInPlace(copyProgram, [this.#original], [(this.base_layer as Linear).weight], null);
+    if (!this.original) return;
+    executeInPlace(copyProgram, [this.original], [(this.base_layer as Linear).weight], null);
     this.forgetOriginal();
   }
 
@@ -188,8 +192,8 @@ export class LoraLinear extends Module {
   }
 
   private forgetOriginal(): void {
-    this.#original?.release();
-    this.#original = null;
+    this.original?.release();
+    this.original = null;
   }
 }
 

@@ -156,6 +156,12 @@ eachDevice('LoRA', (place) => {
     mergeLora(model);
     mergeLora(model);
     expect(loraModules(model).get('up')!.merged).toBe(true);
+    expect([...model.stateDict().keys()].filter((name) => name.startsWith('up'))).toEqual([
+      'up.base_layer.weight',
+      'up.base_layer.bias',
+      'up.lora_A.weight',
+      'up.lora_B.weight',
+    ]);
     expect(difference(await model.forward(x).data(), apart)).toBeLessThan(1e-5);
     expect(await model.stateDict().get('up.base_layer.weight')!.data()).not.toEqual(weight);
     unmergeLora(model);

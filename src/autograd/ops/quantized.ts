@@ -197,7 +197,7 @@ export interface QuantizedLinearOptions extends LinearOptions {
 }
 
 /**
- * y = activation(x·Wᵀ + b) + residual with W made floats inside the product, so that a 16th or an 8th of the memory is read. W is a constant: gradients
+ * y = activation(x·Wᵀ + b) + residual with W made floats inside the product, so that a quarter or an eighth of the memory is read. W is a constant: gradients
  * go to x, bias and residual.
  *
  * @param x [..., in]
