@@ -5,6 +5,7 @@ import { gradcheck } from '../../src/autograd/gradcheck.js';
 import { mode } from '../../src/autograd/mode.js';
 import { DataError, ShapeError } from '../../src/device/errors.js';
 import type { Device } from '../../src/device/types.js';
+import { openWebGPU } from '../../src/device/webgpu/device.js';
 import { GPT2 } from '../../src/models/gpt2.js';
 import { gpt2Config } from '../../src/models/gpt2-config.js';
 import {
@@ -34,6 +35,7 @@ import { scope } from '../../src/tensor/lifetime.js';
 import { manualSeed } from '../../src/tensor/random.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { difference, eachDevice, type Place } from '../support/each-device.js';
+import { ADAPTER, problem } from '../support/webgpu.js';
 import { wave } from './formulas.js';
 
 /** A residual layer, an activation, and layers without adapters: what LoRA meets in a Transformer. */
@@ -370,18 +372,24 @@ describe('a frozen GPT-2 with adapters', () => {
 });
 
 /** Losses of some steps of AdamW on one batch, and whether the base has kept its bits. */
-async function train(quantization: QuantizeModelOptions | null, captured = false) {
+async function train(
+  quantization: QuantizeModelOptions | null,
+  captured = false,
+  device: Device = cpuDevice(),
+) {
   manualSeed(1);
-  const model = new GPT2(gpt2Config('nano', { vocabSize: 64, layers: 2, dim: 64, contextLength: 32 }));
+  const model = new GPT2(gpt2Config('nano', { vocabSize: 64, layers: 2, dim: 64, contextLength: 32 }), {
+    device,
+  });
   if (quantization) await quantizeModel(model, quantization);
   applyLora(model, { rank: 4, targets: ['c_attn', 'c_fc'] });
   const ids = tensor(
     Array.from({ length: 64 }, (_, i) => (i * i) % 64),
-    { shape: [2, 32], dtype: 'int32' },
+    { shape: [2, 32], dtype: 'int32', device },
   );
   const targets = tensor(
     Array.from({ length: 64 }, (_, i) => (i + 1) ** 2 % 64),
-    { shape: [2, 32], dtype: 'int32' },
+    { shape: [2, 32], dtype: 'int32', device },
   );
   const base = async () => {
     const out: Record<string, unknown> = {};
@@ -400,7 +408,7 @@ async function train(quantization: QuantizeModelOptions | null, captured = false
     optimizer.step();
     return loss.detach();
   };
-  const step = captured ? capture(body) : () => scope(body);
+  const step = captured ? capture(body, { device }) : () => scope(body);
   const losses: number[] = [];
   for (let i = 0; i < 6; i++) losses.push(await step().item());
   return { losses, unchanged: JSON.stringify(await base()) === JSON.stringify(before) };
@@ -418,5 +426,15 @@ describe('training adapters of GPT-2', () => {
     expect(losses[5]).toBeLessThan(losses[0] - 0.3);
     expect(unchanged).toBe(true);
     expect((await train(quantization, true)).losses).toEqual(losses);
+  });
+});
+
+describe.skipIf(problem !== null)(`on WebGPU${problem ? ` (skipped: ${problem})` : ''}`, () => {
+  it('a captured step on a base in nf4 gives the losses of the CPU', async () => {
+    const device = await openWebGPU({ adapter: ADAPTER });
+    const { losses, unchanged } = await train({ scheme: 'nf4' }, true, device);
+    await device.close();
+    expect(unchanged).toBe(true);
+    expect(difference(losses, (await train({ scheme: 'nf4' })).losses)).toBeLessThan(1e-4);
   });
 });
