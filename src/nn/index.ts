@@ -54,6 +54,8 @@ export {
   type QuantizedModules,
   type QuantizeModelOptions,
   quantizeModel,
+  tiedHead,
+  tiedLoss,
 } from './quantized.js';
 export { GRU, LSTM, type RecurrentOptions, RNN } from './recurrent.js';
 export type { Targets } from './replace.js';
