@@ -1,5 +1,6 @@
 /**
- * Bytes of a GPT-2 base in float32, int8 and NF4: `npx tsx scripts/quantized-bytes.ts [size]`, gpt2 (124M) by default. Weights are
+ * Bytes of a GPT-2 base in float32, int8 and NF4: `npx tsx scripts/quantized-bytes.ts [size]`, gpt2 (124M) by default.
+ * Weights are
  * random; their number alone counts.
  */
 import '../src/autograd/methods.js';

@@ -6,7 +6,8 @@
  * (Dettmers et al. 2023, appendix E). Byte by byte the words hold int8 codes in order, or two nf4 codes each, the first
  * in the high half, as bitsandbytes stores them.
  *
- * Scales may be quantised themselves (double quantisation): words of int8 codes q, each of which stands for mean + q / 127 · the scale
+ * Scales may be quantised themselves (double quantisation): words of int8 codes q, each of which stands for mean + q /
+ * 127 · the scale
  * of its group of 256, and the floats [1 + groups]: the mean of all scales, then the groups' scales.
  */
 import type { HostArray } from '../device/types.js';

@@ -254,7 +254,8 @@ export function loraTargets(
  * Gives linear layers of a model adapters, in place, and freezes everything else: an optimizer gets the parameters that are
  * left, `model.parameters().filter((p) => p.requiresGrad)`.
  *
- * @throws DataError where targets match nothing, with the layers that there are, or adapters are there already; ShapeError for numbers out of
+ * @throws DataError where targets match nothing, with the layers that there are, or adapters are there already;
+ * ShapeError for numbers out of
  *   range
  * @source peft.get_peft_model
  * @example
@@ -286,7 +287,8 @@ export interface MergeOptions {
 }
 
 /**
- * Adds the adapters' products to the weights: the model computes the same with as few operations as before. The old weights are kept for
+ * Adds the adapters' products to the weights: the model computes the same with as few operations as before. The old
+ * weights are kept for
  * `unmergeLora`, unless `unload` makes the model a plain one, which can be saved like any other.
  *
  * @throws DataError without adapters, and on quantised weights unless `unload` turns them into floats

@@ -76,7 +76,8 @@ abstract class Quantized extends Module {
 }
 
 /**
- * y = activation(x·Wᵀ + b) + residual with W [out, in] in 8 or 4 bits. Neither W nor b is trained; gradients go to x and the residual.
+ * y = activation(x·Wᵀ + b) + residual with W [out, in] in 8 or 4 bits. Neither W nor b is trained; gradients go to x
+ * and the residual.
  *
  * @source bitsandbytes.nn.Linear4bit, Linear8bitLt; Dettmers et al. (2023), QLoRA
  */
@@ -141,7 +142,8 @@ export function tiedHead(table: Embedding | QuantizedEmbedding, x: Tensor): Tens
 const SCORES = 2 ** 23;
 
 /**
- * The mean cross-entropy of `tiedHead` against classes, without the scores of all rows and words ever existing; targets of −100 do not count.
+ * The mean cross-entropy of `tiedHead` against classes, without the scores of all rows and words ever existing;
+ * targets of −100 do not count.
  *
  * @param x [..., C]
  * @param targets [...], int32 or uint32
@@ -176,7 +178,8 @@ export interface QuantizeModelOptions extends QuantizeOptions {
   /** Which linear layers. Default 'all-linear'. */
   readonly targets?: Targets;
   /**
-   * Which embeddings: only those whose model reads them through `forward`, `tiedHead` and `tiedLoss`. Default those named 'wte', GPT-2's
+   * Which embeddings: only those whose model reads them through `forward`, `tiedHead` and `tiedLoss`. Default those
+   * named 'wte', GPT-2's
    * tokens, where there are such; false for none.
    */
   readonly embeddings?: readonly string[] | RegExp | false;
@@ -226,7 +229,8 @@ function checkOwners(model: Module, layers: ReadonlyMap<string, Linear | Embeddi
 }
 
 /**
- * Replaces linear layers of a model, and token embeddings, by ones of 8 or 4 bits, in place and one at a time; the float weights are
+ * Replaces linear layers of a model, and token embeddings, by ones of 8 or 4 bits, in place and one at a time; the
+ * float weights are
  * released. An optimizer that knows them is of no use afterwards. Everything is done before adapters are applied.
  *
  * @throws DataError where targets match nothing, a row's length is no multiple of 16, or a weight is shared

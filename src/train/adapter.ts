@@ -231,7 +231,8 @@ function checkWeights(
 }
 
 /**
- * Loads adapters that `saveAdapter` or PEFT wrote. A model without adapters gets them, and everything else of it is frozen; into adapters of
+ * Loads adapters that `saveAdapter` or PEFT wrote. A model without adapters gets them, and everything else of it is
+ * frozen; into adapters of
  * the same kind the weights are copied. Nothing is changed if anything is wrong.
  *
  * @returns what the folder says, and the adapted layers

@@ -43,9 +43,15 @@ export interface QuantizeOptions {
 export interface QuantizedWeight {
   /** Codes, uint32 [out, in / 4] (int8) or [out, in / 8] (nf4). */
   readonly packed: Tensor;
-  /** The largest magnitude of each block, float32 [out, in / block]; where `groups` says so, their codes, uint32 [⌈out · in / block / 4⌉]. */
+  /**
+   * The largest magnitude of each block, float32 [out, in / block]; where `groups` says so, their codes, uint32
+   * [⌈out · in / block / 4⌉].
+   */
   readonly scales: Tensor;
-  /** What the codes of scales stand for, float32 [1 + ⌈out · in / block / 256⌉]: their mean, then the largest distance from it of each 256. */
+  /**
+   * What the codes of scales stand for, float32 [1 + ⌈out · in / block / 256⌉]: their mean, then the largest
+   * distance from it of each 256.
+   */
   readonly groups?: Tensor | null;
   readonly scheme: QuantizedScheme;
   readonly block: number;
@@ -197,7 +203,8 @@ export interface QuantizedLinearOptions extends LinearOptions {
 }
 
 /**
- * y = activation(x·Wᵀ + b) + residual with W made floats inside the product, so that a quarter or an eighth of the memory is read. W is a constant: gradients
+ * y = activation(x·Wᵀ + b) + residual with W made floats inside the product, so that a quarter or an eighth of the
+ * memory is read. W is a constant: gradients
  * go to x, bias and residual.
  *
  * @param x [..., in]

@@ -291,7 +291,8 @@ export function matmulTransposedNF4(
 }
 
 /**
- * target[0 … count − 1]: scales that are int8 codes themselves, code / 127 · (the factor of its group of 256) + the mean. `groups` holds
+ * target[0 … count − 1]: scales that are int8 codes themselves, code / 127 · (the factor of its group of 256) + the
+ * mean. `groups` holds
  * the mean, then the factors.
  */
 export function decodeScales(count: i32, codes: usize, groups: usize, target: usize): void {
