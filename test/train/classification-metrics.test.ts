@@ -21,7 +21,10 @@ const cases = fc
     minLength: 1,
     maxLength: 40,
   })
-  .map((rows) => ({ scores: rows.map(({ score }) => score / 8), labels: rows.map(({ label }) => label) }));
+  .map((rows) => ({
+    scores: rows.map(({ score }) => score / 8),
+    labels: rows.map(({ label }): number => label),
+  }));
 const both = cases.filter(({ labels }) => labels.includes(0) && labels.includes(1));
 
 describe('rocAuc', () => {
