@@ -28,7 +28,11 @@ const FIELDS = {
   layers: [whole(1).nullable().default(null), 'n', 'scratch: Transformer blocks'],
   dim: [whole(1).nullable().default(null), 'n', 'scratch: width of the model'],
   heads: [whole(1).nullable().default(null), 'n', 'scratch: attention heads'],
-  context: [whole(2).nullable().default(null), 'n', 'scratch: longest context in tokens'],
+  context: [
+    whole(2).nullable().default(null),
+    'n',
+    'scratch: longest context in tokens (default: blockSize, or as the size says)',
+  ],
   vocabSize: [
     whole(257).max(50_257).nullable().default(null),
     'n',

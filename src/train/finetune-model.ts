@@ -25,8 +25,10 @@ export async function openModel(
 ): Promise<{ model: GPT2; tokenizer: Tokenizer }> {
   const { dropout } = config;
   if (config.model === 'scratch') {
-    const { layers, dim, heads, context, vocabSize } = config;
-    const given = { layers, dim, heads, contextLength: context, vocabSize: vocabSize ?? SCRATCH_VOCABULARY };
+    const { layers, dim, heads, vocabSize } = config;
+    // Positions that no block reaches would stay random.
+    const contextLength = config.context ?? config.blockSize;
+    const given = { layers, dim, heads, contextLength, vocabSize: vocabSize ?? SCRATCH_VOCABULARY };
     const changes = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
     const p = dropout ?? 0;
     const drops = { embeddingDropout: p, attentionDropout: p, residualDropout: p };

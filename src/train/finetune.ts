@@ -43,6 +43,7 @@ import type {
 import type { RunFolder } from './run-folder.js';
 import {
   checkGradients,
+  checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,
@@ -292,6 +293,7 @@ export class FinetuneJob {
     const findings = [
       ...checkVocabulary(tokenizer, model.shape.vocabSize, tokens.ids),
       ...checkTokens(tokens, tokenizer, { documents: tokens.documents }),
+      ...(this.isTrained ? [] : checkPositions(this.settings.blockSize, model.shape.contextLength)),
       ...checkStart(this.startFacts({ losses, plain })),
       ...(await checkGradients(model, () => model.loss(...toTensors(batch, device)), {
         shouldTrain: config.method === 'full' ? undefined : (name) => name.includes('lora_'),

@@ -11,6 +11,7 @@ export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
 export {
   checkGradients,
+  checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,

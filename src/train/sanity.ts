@@ -116,6 +116,23 @@ export function checkTokens(
   return out;
 }
 
+/**
+ * Looks whether training reaches all positions of a model with random weights.
+ *
+ * @param blockSize tokens of the blocks that are trained on
+ * @param contextLength rows of the model's position embedding
+ */
+export function checkPositions(blockSize: number, contextLength: number): Finding[] {
+  if (blockSize >= contextLength) return [];
+  return [
+    finding(
+      'warning',
+      'positions-untrained',
+      `expected blocks as long as the model's context, ${contextLength} tokens, got ${blockSize}: positions ${blockSize} to ${contextLength - 1} stay random, and text beyond ${blockSize} tokens falls apart; take a context of ${blockSize}, or longer blocks`,
+    ),
+  ];
+}
+
 /** What the loss before training is compared with, all in nats per token. */
 export interface StartFacts {
   /** The untouched model's loss on the held-out text. */

@@ -59,7 +59,7 @@ const SETTINGS = {
   dim: 16,
   heads: 2,
   context: 64,
-  blockSize: 16,
+  blockSize: 64,
   batchSize: 2,
   dropout: 0.1,
   steps: 120,

@@ -167,6 +167,7 @@ describe('a run', () => {
   it('leaves a model that loads, better than counts of nothing, and a record of it all', async () => {
     const { run: folderOfRun, result } = await run('record', {
       ...TINY,
+      blockSize: 64,
       lr: 1e-2,
       steps: 40,
       answersOnly: true,
@@ -189,7 +190,7 @@ describe('a run', () => {
     expect(config).toMatchObject({
       model: 'scratch',
       answersOnly: true,
-      resolved: { steps: 40, blockSize: 16 },
+      resolved: { steps: 40, blockSize: 64 },
     });
     expect(await readFile(folderOfRun.file('loss.svg'), 'utf8')).toContain('bigram');
   });

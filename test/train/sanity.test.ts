@@ -19,6 +19,7 @@ import type { Tensor } from '../../src/tensor/tensor.js';
 import { toTensors } from '../../src/train/batches.js';
 import {
   checkGradients,
+  checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,
@@ -209,6 +210,12 @@ describe('tokens and vocabulary', () => {
     expect(codes(checkTokens({ ids: plain, mask }, { endOfText: null }, { documents: 0 }))).toEqual([
       'no-end-of-text',
     ]);
+  });
+
+  it('in blocks shorter than the context leave positions untrained', () => {
+    expect(checkPositions(64, 64)).toEqual([]);
+    expect(checkPositions(64, 256)).toMatchObject([{ severity: 'warning', code: 'positions-untrained' }]);
+    expect(checkPositions(64, 256)[0].message).toContain('positions 64 to 255 stay random');
   });
 
   it('that are all masked cannot teach', () => {
