@@ -1,15 +1,10 @@
 /** Finds texts that say the same: exactly, once written alike, or nearly, by their shingles. */
 import { DataError } from '../device/errors.js';
+import { BandIndex, characterShingles, jaccard, minHash } from './minhash.js';
 import { questionKey } from './qa-split.js';
-import { hashText, mix } from './text-hash.js';
 
 /** Characters per shingle: long enough that most are particular to a text, short enough for one changed word to leave most. */
 const SHINGLE = 5;
-/** Numbers per MinHash signature. */
-const PERMUTATIONS = 128;
-/** Share of pairs at the threshold that the banded signatures must find. */
-const RECALL = 0.999;
-
 /**
  * Short questions that differ in one telling word ("my wife", "my husband") have a similarity of about 0.45, different posts
  * on one topic at most 0.3, and a post with some words changed 0.65 and more.
@@ -68,7 +63,7 @@ export function dedupeTexts(
     const shingles = keys.map(shingleSet);
     let near: Duplicate | null = null;
     if (threshold < 1) {
-      const bands = index.bands(shingles.at(-1)!);
+      const bands = index.bands(minHash(shingles.at(-1)!));
       for (const candidate of index.candidates(bands)) {
         const similarity = similarityOf(shingles, sets.get(candidate)!);
         if (similarity >= threshold && similarity > (near?.similarity ?? 0)) {
@@ -92,72 +87,10 @@ export function dedupeTexts(
 
 /** Hashes of all runs of 5 characters; of the whole text where it is shorter. */
 export function shingleSet(text: string): ReadonlySet<number> {
-  const set = new Set<number>();
-  for (let i = 0; i + SHINGLE <= text.length; i++) set.add(hashText(text.slice(i, i + SHINGLE)));
-  if (set.size === 0) set.add(hashText(text));
-  return set;
-}
-
-/** |A ∩ B| / |A ∪ B|. */
-export function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
-  const [small, large] = a.size < b.size ? [a, b] : [b, a];
-  let both = 0;
-  for (const x of small) if (large.has(x)) both++;
-  return both / (a.size + b.size - both);
+  return characterShingles(text, SHINGLE);
 }
 
 /** The least of the parts' similarities. */
 function similarityOf(a: readonly ReadonlySet<number>[], b: readonly ReadonlySet<number>[]): number {
   return Math.min(...a.map((part, i) => jaccard(part, b[i])));
-}
-
-/** Texts by the bands of their MinHash signatures: similar ones share at least one. */
-class BandIndex {
-  private readonly rows: number;
-  private readonly buckets = new Map<number, number[]>();
-
-  constructor(threshold: number) {
-    this.rows = bandRows(threshold);
-  }
-
-  /** One hash per band of rows of the signature. */
-  bands(shingles: ReadonlySet<number>): number[] {
-    const signature = new Uint32Array(PERMUTATIONS).fill(0xffffffff);
-    for (const shingle of shingles) {
-      for (let p = 0; p < PERMUTATIONS; p++) {
-        // Permutation p of 32-bit integers: mix is a bijection, as is the exclusive or.
-        const h = mix(shingle ^ Math.imul(p + 1, 0x9e3779b1));
-        if (h < signature[p]) signature[p] = h;
-      }
-    }
-    const bands: number[] = [];
-    for (let at = 0; at + this.rows <= PERMUTATIONS; at += this.rows) {
-      let h = mix(at + 1);
-      for (let r = 0; r < this.rows; r++) h = mix(h ^ signature[at + r]);
-      bands.push(h);
-    }
-    return bands;
-  }
-
-  candidates(bands: readonly number[]): Set<number> {
-    return new Set(bands.flatMap((band) => this.buckets.get(band) ?? []));
-  }
-
-  add(index: number, bands: readonly number[]): void {
-    for (const band of bands) {
-      const bucket = this.buckets.get(band);
-      if (bucket === undefined) this.buckets.set(band, [index]);
-      else bucket.push(index);
-    }
-  }
-}
-
-/** The most rows per band, and so the fewest candidates, with 1 − (1 − tʳ)^⌊n / r⌋ ≥ RECALL. */
-function bandRows(threshold: number): number {
-  let rows = 1;
-  for (let r = 2; r <= PERMUTATIONS; r++) {
-    if (1 - (1 - threshold ** r) ** Math.floor(PERMUTATIONS / r) < RECALL) break;
-    rows = r;
-  }
-  return rows;
 }

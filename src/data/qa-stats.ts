@@ -3,6 +3,7 @@ import { type LengthStatistics, lengthStatistics } from './lengths.js';
 import { type DedupeOptions, dedupeTexts } from './qa-dedupe.js';
 import type { QARecord } from './qa-records.js';
 import { groupByQuestion, type QASplit } from './qa-split.js';
+import { countWords, FUNCTION_WORDS } from './words.js';
 
 /** What `statsQA` counts. */
 export interface QAStats {
@@ -58,7 +59,7 @@ export function statsQA(
     const n = records.filter(({ split }) => split === name).length;
     if (n > 0) splits[name] = n;
   }
-  const counts = wordCounts(records.flatMap(({ question, answer }) => [question, answer]));
+  const counts = countWords(records.flatMap(({ question, answer }) => [question, answer]));
   return {
     pairs: records.length,
     questions: groups.length,
@@ -89,28 +90,3 @@ function duplicates(texts: readonly (string | readonly string[])[], options: Ded
   const exact = dropped.filter(({ reason }) => reason === 'exact').length;
   return { exact, near: dropped.length - exact };
 }
-
-function wordCounts(texts: readonly string[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const text of texts) {
-    for (const [word] of text.toLowerCase().matchAll(/\p{L}[\p{L}\p{M}]*(?:['’]\p{L}+)?/gu)) {
-      const spelt = word.replace('’', "'");
-      counts.set(spelt, (counts.get(spelt) ?? 0) + 1);
-    }
-  }
-  return counts;
-}
-
-/** English words that are frequent in any text. */
-const FUNCTION_WORDS = new Set(
-  (
-    "a about after again all also am an and any are aren't as at be because been before being but by can can't could did " +
-    "didn't do does doesn't doing don't each either else even every for from get go got had has hasn't have haven't having he " +
-    "he's her here hers herself him himself his how i i'd i'll i'm i've if in into is isn't it it's its itself just let like " +
-    'may maybe me might more most much must my myself no nor not now of off on once one only or other our ourselves out over ' +
-    "own really said same say see she she's should shouldn't so some someone something such than that that's the their them " +
-    "themselves then there there's these they they're things this those though through to too two under until up upon us use " +
-    "very was wasn't way we well were what what's when where whether which while who whom why will with within without won't " +
-    "would wouldn't yes yet you you'll you're you've your yours yourself"
-  ).split(' '),
-);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { dedupeTexts, jaccard, shingleSet } from '../../src/data/qa-dedupe.js';
+import { jaccard } from '../../src/data/minhash.js';
+import { dedupeTexts, shingleSet } from '../../src/data/qa-dedupe.js';
 import { permutation, HostRandom } from '../../src/data/random.js';
 import { DataError } from '../../src/device/errors.js';
 
