@@ -7,6 +7,41 @@ export {
   CharTransformer,
   type CharTransformerConfig,
 } from './char-transformer.js';
+export {
+  type BatchDocumentsOptions,
+  batchDocuments,
+  type ChunkBatch,
+  type ChunkOptions,
+  type ChunkSpan,
+  chunkCount,
+  chunkSpans,
+} from './chunk-batch.js';
+export {
+  type BinaryLossOptions,
+  binaryLoss,
+  ChunkClassifier,
+  type ChunkClassifierOptions,
+  type Explanation,
+} from './chunk-classifier.js';
+export {
+  CausalChunkEncoder,
+  type ChunkEncoder,
+  EncoderDecoderChunkEncoder,
+  type TransformerChunkConfig,
+  TransformerChunkEncoder,
+} from './chunk-encoders.js';
+export {
+  AttentionPooling,
+  type ChunkGrid,
+  ChunkPooling,
+  DecoderPooling,
+  MaxPooling,
+  MeanPooling,
+  type PoolingKind,
+  type PoolingLayersConfig,
+  TransformerPooling,
+} from './chunk-pooling.js';
+export { ChunkStateCache, type ChunkStatesOptions } from './chunk-states.js';
 export { type GeneratedToken, type GenerateTextOptions, generate, generateText } from './generate.js';
 export type { GenerateOptions } from './generate-options.js';
 export {
