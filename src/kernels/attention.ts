@@ -12,8 +12,9 @@
  */
 import { type Dispatch, type Kernel, type KernelTarget, type View, wgslType } from '../device/types.js';
 import { chunkedForward, chunkedKeys, chunkedQueries } from './attention-chunks.js';
+import { decodeForward } from './attention-decode.js';
 import { gpuForward, gpuKeys, gpuQueries } from './attention-gpu.js';
-import { softwareForward, softwareKeys, softwareQueries } from './attention-software.js';
+import { softwareForward, softwareKeys, softwareQueries, teamOf } from './attention-software.js';
 import { type AttentionForm, type AttentionText, HEAD, STRIDES, statsText } from './attention-wgsl.js';
 import type { ParamSpec } from './pointwise.js';
 
@@ -107,12 +108,13 @@ function planOf(
   // The common case of equal strides has few enough parameters for immediates.
   const shared = D === E && all.every((s) => s.every((n, d) => n === all[0][d]));
   const type = wgslType(q.dtype) as 'f32' | 'f16';
-  const form: AttentionForm = { D, E, type, vectors, shared, padding: pad !== null };
+  const team = teamOf(target);
+  const form: AttentionForm = { D, E, type, vectors, shared, padding: pad !== null, team };
   const strides = shared ? all[0] : all.flat();
   const offsets = [q.offset, k.offset, v.offset];
   return {
     form,
-    key: `${target.kind}:${D}:${E}:${type}:${vectors}:${shared}:${pad !== null}`,
+    key: `${target.kind}:${D}:${E}:${type}:${vectors}:${shared}:${pad !== null}:${team}`,
     unit,
     params: [
       ...HEAD,
@@ -162,7 +164,7 @@ function dispatch(
       })),
       params: [...plan.params, ...params],
       workgroupSize: text.workgroupSize,
-      enables: form.type === 'f16' ? ['f16'] : undefined,
+      enables: [...(form.type === 'f16' ? (['f16'] as const) : []), ...(text.enables ?? [])],
       declarations: text.declarations,
       body: text.body,
     };
@@ -205,8 +207,9 @@ export function attentionKernel(
     { name: 'y', view: y, kind: 'data', write: true },
     { name: 'lse', view: lse, kind: 'f32', write: true },
   ];
-  const make = textsOf(target, plan.form).forward;
-  return [dispatch('attention', plan, make, operands, u32('zero_empty'), [Number(p.zeroEmpty)], B * H, T)];
+  const [name, make] =
+    T === 1 ? ['attentionDecode', decodeForward(target)] : ['attention', textsOf(target, plan.form).forward];
+  return [dispatch(name, plan, make, operands, u32('zero_empty'), [Number(p.zeroEmpty)], B * H, T)];
 }
 
 function operandsOf([q, k, v, pad]: readonly [View, View, View, View | null]): Operand[] {
