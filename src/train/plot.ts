@@ -2,6 +2,7 @@
 import { type ScaleLinear, scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
 import { DataError } from '../device/errors.js';
+import { CHARACTER_WIDTH, escapeXml, PLOT_STYLE, round, rule, svgFrame, text } from './svg.js';
 
 /** One measurement. A loss that is not a finite number (null in JSON) leaves a gap. */
 export interface LossPoint {
@@ -43,22 +44,13 @@ interface Point {
 type Gapped = { step: number; loss: number | undefined };
 
 const MARGIN = { top: 98, right: 24, bottom: 46, left: 54 };
-/** No fonts to measure with here: the width of a character of 12 pixels, on average. */
-const CHARACTER_WIDTH = 6.4;
 /** Pixels between two labels' baselines. */
 const LABEL_HEIGHT = 15;
 /** Share of the points that the smoothed curve averages over. */
 const SMOOTHING = 1 / 40;
 
 /** Colours with at least 3:1 contrast on white and on the dark ground, told apart by people with colour blindness. */
-const STYLE = `
-.dawngrad-plot { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-.dawngrad-plot .ground { fill: #ffffff; }
-.dawngrad-plot text { fill: #52514e; }
-.dawngrad-plot .title { fill: #0b0b0b; font-size: 16px; font-weight: 600; }
-.dawngrad-plot .tick { font-variant-numeric: tabular-nums; }
-.dawngrad-plot .grid { stroke: #e6e5e0; }
-.dawngrad-plot .axis { stroke: #b5b3ab; }
+const STYLE = `${PLOT_STYLE}
 .dawngrad-plot .raw, .dawngrad-plot .train, .dawngrad-plot .validation { fill: none; stroke-linejoin: round; }
 .dawngrad-plot .raw { stroke: #2a78d6; stroke-opacity: 0.28; }
 .dawngrad-plot .train { stroke: #2a78d6; stroke-width: 2; stroke-linecap: round; }
@@ -66,11 +58,6 @@ const STYLE = `
 .dawngrad-plot .point { fill: #d0551f; stroke: #ffffff; stroke-width: 1.5; }
 .dawngrad-plot .baseline { stroke: #7d7b74; stroke-width: 1.5; stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
-  .dawngrad-plot .ground { fill: #1a1a19; }
-  .dawngrad-plot text { fill: #c3c2b7; }
-  .dawngrad-plot .title { fill: #ffffff; }
-  .dawngrad-plot .grid { stroke: #2f2f2d; }
-  .dawngrad-plot .axis { stroke: #62615b; }
   .dawngrad-plot .raw, .dawngrad-plot .train { stroke: #4f9bec; }
   .dawngrad-plot .raw { stroke-opacity: 0.4; }
   .dawngrad-plot .validation { stroke: #ee7c48; }
@@ -137,21 +124,15 @@ export function lossCurveSvg(options: LossCurveOptions): string {
     text(-MARGIN.left + 16, -14, escapeXml(yLabel)),
     isEmpty ? text(plotWidth / 2, plotHeight / 2, 'no losses yet', 'text-anchor="middle"') : '',
   ];
-  const name = escapeXml(title);
-  return `${[
-    `<svg xmlns="http://www.w3.org/2000/svg" class="dawngrad-plot" role="img" aria-label="${name}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
-    `<title>${name}</title>`,
-    `<style>${STYLE}\n</style>`,
-    `<rect class="ground" width="${width}" height="${height}" rx="6"/>`,
-    text(16, 30, name, 'class="title"'),
-    ...legend(smoothed, validation),
-    `<g transform="translate(${MARGIN.left} ${MARGIN.top})">`,
-    ...body,
-    '</g>',
-    '</svg>',
-  ]
-    .filter((part) => part !== '')
-    .join('\n')}\n`;
+  return svgFrame({
+    title,
+    width,
+    height,
+    margin: MARGIN,
+    style: STYLE,
+    head: legend(smoothed, validation),
+    body,
+  });
 }
 
 /**
@@ -306,29 +287,6 @@ function checkFinite(what: string, values: readonly number[]): void {
     throw new DataError(`lossCurveSvg: expected ${what} as a finite number, got ${values[odd]} at ${odd}`);
 }
 
-function rule(name: string, x1: number, y1: number, x2: number, y2: number): string {
-  return `<line class="${name}" x1="${round(x1)}" y1="${round(y1)}" x2="${round(x2)}" y2="${round(y2)}"/>`;
-}
-
-function text(x: number, y: number, content: string, attributes = ''): string {
-  return `<text x="${round(x)}" y="${round(y)}"${attributes && ` ${attributes}`}>${content}</text>`;
-}
-
 function format(loss: number): string {
   return Math.abs(loss) >= 100 ? loss.toPrecision(4) : loss.toFixed(3);
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
-}
-
-function escapeXml(raw: string): string {
-  // XML 1.0 allows no other control characters, escaped or not.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is removed
-  const legal = raw.replace(/[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF]|\p{Surrogate}/gu, '\uFFFD');
-  return legal
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
