@@ -168,8 +168,8 @@ function groupsOf<Document>(
   keys.forEach((own, i) => {
     if (own.length === 0) throw new DataError(`divide: expected a group for document ${i}, got none`);
     for (const key of own.slice(1)) {
-      const [a, b] = [root(own[0]), root(key)];
-      if (a !== b) above.set(a < b ? b : a, a < b ? a : b);
+      const [name, other] = [root(own[0]), root(key)].sort();
+      if (name !== other) above.set(other, name);
     }
   });
   return [...groupBy(documents.keys(), (i) => root(keys[i][0]))].map(([key, members]) => {
