@@ -7,6 +7,7 @@ import { number } from '../src/cli/options.js';
 import { open } from '../src/device/open.js';
 import { listAdapters } from '../src/device/webgpu/adapter.js';
 import { setDefaultDevice } from '../src/index.js';
+import { benchChunks } from './chunk-memory.js';
 import { benchDecode } from './decode.js';
 import { benchDispatch } from './dispatch.js';
 import { benchOps } from './ops.js';
@@ -20,7 +21,7 @@ interface Choice {
   readonly adapter?: string;
 }
 
-type Table = 'ops' | 'steps' | 'decode' | 'dispatch';
+type Table = 'ops' | 'steps' | 'decode' | 'chunks' | 'dispatch';
 
 /** What to measure on: what was asked for, else the CPU device and every adapter. */
 async function choices({ device, adapter }: Options): Promise<Choice[]> {
@@ -56,6 +57,7 @@ async function tables(wanted: readonly Table[], options: Options): Promise<void>
       if (options.cold) results.cold = benchCold(choice.device, choice.adapter, options);
     }
     if (wanted.includes('decode')) results.decode = await benchDecode(device, options);
+    if (wanted.includes('chunks')) results.chunks = await benchChunks(device, options);
     if (wanted.includes('dispatch') && choice.device === 'webgpu') {
       results.dispatch = await benchDispatch(choice.adapter!, options.seconds < 0.02);
     }
@@ -115,6 +117,9 @@ command('steps', 'whole training steps, eager and captured')
 command('decode', 'tokens per second of GPT-2 with a cache, at 1, 128 and 900 tokens of context')
   .option(...seconds('time for each context', 2))
   .action((options: Options) => tables(['decode'], options));
+command('chunks', 'memory of a training step by the length of a document, measured and by dry run')
+  .option(...seconds('not used: every step is run twice', 0.5))
+  .action((options: Options) => tables(['chunks'], options));
 command('dispatch', 'CPU time per dispatch, and what an empty dispatch takes')
   .option(...seconds('less than 0.02 for a short run', 0.5))
   .action((options: Options) => tables(['dispatch'], options));

@@ -191,6 +191,7 @@ export * as data from './data/index.js';
 export type { CPUDevice } from './device/cpu/device.js';
 // Devices
 export type { DType } from './device/dtype.js';
+export { DryDevice, type DryOptions } from './device/dry.js';
 export {
   DataError,
   DawngradError,

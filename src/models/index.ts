@@ -41,6 +41,7 @@ export {
   type PoolingLayersConfig,
   TransformerPooling,
 } from './chunk-pooling.js';
+export { chunkMemory, measureStep, type StepMemory } from './chunk-memory.js';
 export { ChunkStateCache, type ChunkStatesOptions } from './chunk-states.js';
 export { type GeneratedToken, type GenerateTextOptions, generate, generateText } from './generate.js';
 export type { GenerateOptions } from './generate-options.js';
