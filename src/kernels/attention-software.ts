@@ -5,6 +5,8 @@
  * own, so that it stays in registers: arrays that a loop indexes compile for seconds to minutes on these drivers, and run
  * slower. Two rows per invocation, which would halve the reads, take two to four times as long to compile and are no faster.
  */
+
+import type { KernelTarget } from '../device/types.js';
 import {
   type AttentionForm,
   type AttentionText,
@@ -25,9 +27,19 @@ import {
 /** Invocations per workgroup, and rows: the widest vectors of the CPUs at hand. */
 const LANES = 8;
 
-function text(declarations: readonly string[], body: string): AttentionText {
-  const filled = [FUNCTIONS, ...declarations].filter(Boolean).join('\n');
-  return { workgroupSize: LANES, rows: LANES, declarations: filled, body };
+/** How many invocations can share what they read: those of a subgroup, where workgroups are made of whole ones. */
+export function teamOf({ kind, subgroups, subgroupSize = 1 }: KernelTarget): number {
+  return kind === 'software' && subgroups && LANES % subgroupSize === 0 ? subgroupSize : 1;
+}
+
+function text({ team }: AttentionForm, declarations: readonly string[], body: string): AttentionText {
+  return {
+    workgroupSize: LANES,
+    rows: LANES,
+    enables: team > 1 ? ['subgroups'] : undefined,
+    declarations: [FUNCTIONS, ...declarations].filter(Boolean).join('\n'),
+    body,
+  };
 }
 
 /** `row`, the row of the invocation; one beyond the end is replaced by the last one, and not written. */
@@ -37,6 +49,19 @@ const rowNumber = (count: 'queries' | 'keys'): string =>
 /** The vectors `{name}_{i}` of a row of an operand, read from `at`. */
 const vectors = (name: string, n: number, at: string): string =>
   `let ${name}_at = ${at};\n${each(n, (i) => `let ${name}_${i} = read_${name}(${name}_at, ${i}u);`)}`;
+
+/**
+ * The same for a row that the whole workgroup needs: each invocation of a subgroup reads some vectors, and tells the others. These
+ * drivers read memory lane by lane, and compile each place that reads for tens of milliseconds.
+ */
+function shared({ team }: AttentionForm, name: string, n: number, at: string): string {
+  if (team === 1) return vectors(name, n, at);
+  const own = (i: number): string =>
+    `let own_${name}_${i} = read_${name}(${name}_at, min(${i * team}u + subgroup_invocation_id, ${n - 1}u));`;
+  const told = (i: number): string =>
+    `let ${name}_${i} = subgroupBroadcast(own_${name}_${Math.floor(i / team)}, ${i % team}u);`;
+  return `let ${name}_at = ${at};\n${each(Math.ceil(n / team), own)}\n${each(n, told)}`;
+}
 
 /** The sums `{name}_{i}`, zero. */
 const zeros = (name: string, n: number): string => each(n, (i) => `var ${name}_${i} = vec4f();`);
@@ -72,6 +97,7 @@ export function softwareForward(form: AttentionForm): AttentionText {
     writer(form, 'y', form.E),
   ];
   return text(
+    form,
     declarations,
     `
 ${place(form, LANES, 'queries')}
@@ -84,8 +110,8 @@ ${zeros('sum', ne)}
 ${keyRange(LANES)}
 for (var j = begin; j < end; j++) {
   ${realKey(form)}
-  ${vectors('k', nd, keyAt(form, 'k', 'j'))}
-  ${vectors('v', ne, keyAt(form, 'v', 'j'))}
+  ${shared(form, 'k', nd, keyAt(form, 'k', 'j'))}
+  ${shared(form, 'v', ne, keyAt(form, 'v', 'j'))}
   ${seesKey(form)}
   ${product('dots', 'q', 'k', nd)}
   let score = select(${LOWEST}, dots * p.scale, seen);
@@ -125,6 +151,7 @@ let delta = ${Array.from({ length: ne }, (_, i) => `dot(g_${i}, read_y(y_at, ${i
 let log_sum = lse[p.lse_offset + n];
 if (lane < p.queries) { stats[2u * n] = log_sum; stats[2u * n + 1u] = delta; }`;
   return text(
+    form,
     declarations,
     `
 ${place(form, LANES, 'queries')}
@@ -138,8 +165,8 @@ ${zeros('sum', nd)}
 ${keyRange(LANES)}
 for (var j = begin; j < end; j++) {
   ${realKey(form)}
-  ${vectors('k', nd, keyAt(form, 'k', 'j'))}
-  ${vectors('v', ne, keyAt(form, 'v', 'j'))}
+  ${shared(form, 'k', nd, keyAt(form, 'k', 'j'))}
+  ${shared(form, 'v', ne, keyAt(form, 'v', 'j'))}
   ${seesKey(form)}
   ${product('dots', 'q', 'k', nd)}
   ${product('slope', 'g', 'v', ne)}
@@ -164,6 +191,7 @@ export function softwareKeys(form: AttentionForm, together: boolean): AttentionT
   const valueStep = form.shared ? 'p.dk_step' : 'p.dv_step';
   const real = form.padding ? 'let real = pad[p.pad_offset + batch * p.keys + row] != 0u;' : '';
   return text(
+    form,
     declarations,
     `
 ${place(form, LANES, 'keys')}
@@ -177,8 +205,8 @@ ${zeros('value_sum', ne)}
 let stats_base = (batch * p.heads + head) * p.queries;
 ${queryRange(LANES)}
 for (var i = begin; i < end; i++) {
-  ${vectors('q', nd, `q_base + i * ${stride(form, 'q', 'step')}`)}
-  ${vectors('g', ne, `p.g_offset + ${outputRow(form, 'i')}`)}
+  ${shared(form, 'q', nd, `q_base + i * ${stride(form, 'q', 'step')}`)}
+  ${shared(form, 'g', ne, `p.g_offset + ${outputRow(form, 'i')}`)}
   let log_sum = stats[2u * (stats_base + i)];
   let delta = stats[2u * (stats_base + i) + 1u];
   let seen = i32(i) >= low && i32(i) < low + p.window${form.padding ? ' && real' : ''};

@@ -1,4 +1,5 @@
 /** What the WGSL of attention for both classes of adapters is made of. */
+import type { Kernel } from '../device/types.js';
 import type { ParamSpec } from './pointwise.js';
 import { EXP_DOWN } from './softmax.js';
 import { declarations, NAN } from './wgsl.js';
@@ -14,12 +15,15 @@ export interface AttentionForm {
   /** q, k and v have one set of strides, and D = E. */
   readonly shared: boolean;
   readonly padding: boolean;
+  /** Invocations of a subgroup, on software adapters where they can share what they read; else 1. */
+  readonly team: number;
 }
 
 export interface AttentionText {
   readonly workgroupSize: number;
   /** Queries (or keys) per workgroup. */
   readonly rows: number;
+  readonly enables?: Kernel['enables'];
   readonly declarations?: string;
   readonly body: string;
 }

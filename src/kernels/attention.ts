@@ -189,7 +189,7 @@ const CHUNKED = { forward: chunkedForward, queries: chunkedQueries, keys: chunke
 
 /** The kernels for an adapter: software ones hold a narrow head in registers. */
 function textsOf({ kind }: KernelTarget, { D, E }: AttentionForm): typeof GPU {
-  return kind === 'gpu' ? GPU : Math.max(D, E) > 16 ? CHUNKED : NARROW;
+  return kind === 'gpu' ? GPU : Math.max(D, E) > 32 ? CHUNKED : NARROW;
 }
 
 /** y [B, T, H, E] and lse [B, H, T], both contiguous. Reads keys and values once per tile of queries. */

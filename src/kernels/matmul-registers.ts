@@ -1,6 +1,8 @@
 /**
  * Matrix product without shared memory and barriers, for adapters in software: an invocation keeps `height` rows × `wide`
- * vectors of 4 columns in registers. Invocations of a workgroup that lie side by side read the same elements of A.
+ * vectors of 4 columns in registers. Invocations that lie side by side need the same elements of A: where a subgroup does, each
+ * of its invocations reads some, and they tell each other. These drivers read memory lane by lane, and compile each place that
+ * reads for tens of milliseconds.
  */
 
 import {
@@ -34,20 +36,28 @@ export function registersReading(reading: Reading): Reading {
   return reading === 'k' ? 'single' : reading;
 }
 
-export function registersText(form: TextForm, { height, wide }: RegistersShape): VariantText {
+/** @param team invocations of a subgroup, all of the same rows, that share what they read of A; 1 where they do not */
+export function registersText(form: TextForm, { height, wide }: RegistersShape, team: number): VariantText {
   const [aType, bType] = form.types;
   const quads = Math.ceil(height / 4);
   const vector = (element: (i: number) => string) => `vec4f(${[0, 1, 2, 3].map(element).join(', ')})`;
 
   // Rows and columns beyond the edge repeat the last ones, and are not stored.
-  const aStart =
+  const items = form.a === 'side' ? quads : height;
+  const reads = Math.ceil(items / team);
+  const item = (i: number) => (team > 1 ? `(${i * team}u + subgroup_invocation_id)` : `${i}u`);
+  const aStart = each(reads, (i) =>
     form.a === 'side'
-      ? each(quads, (q) => `var a${q} = (a_base + min(row + ${4 * q}u, p.m - 4u) + k_from * p.a_col) / 4u;`)
-      : each(height, (r) => `var a${r} = a_base + min(row + ${r}u, p.m - 1u) * p.a_row + k_from * p.a_col;`);
-  const aLoads =
-    form.a === 'side'
-      ? each(quads, (q) => `let av${q} = ${loadVector(aType, `a[a${q}]`)}; a${q} += a_step;`)
-      : each(height, (r) => `let av${r} = ${load(aType, `a[a${r}]`)}; a${r} += a_step;`);
+      ? `var a${i} = (a_base + min(row + 4u * ${item(i)}, p.m - 4u) + k_from * p.a_col) / 4u;`
+      : `var a${i} = a_base + min(row + ${item(i)}, p.m - 1u) * p.a_row + k_from * p.a_col;`,
+  );
+  const element = (i: number) =>
+    form.a === 'side' ? loadVector(aType, `a[a${i}]`) : load(aType, `a[a${i}]`);
+  const [read, told] = team > 1 ? ['own', 'av'] : ['av', ''];
+  const aLoads = each(reads, (i) => `let ${read}${i} = ${element(i)}; a${i} += a_step;`);
+  const aTold = told
+    ? each(items, (i) => `let av${i} = subgroupBroadcast(own${Math.floor(i / team)}, ${i % team}u);`)
+    : '';
   const aAt = (r: number): string =>
     form.a !== 'side' ? `av${r}` : height < 4 ? 'av0[row % 4u]' : `av${r >> 2}.${LANES[r & 3]}`;
 
@@ -69,6 +79,7 @@ export function registersText(form: TextForm, { height, wide }: RegistersShape):
   const results = Array.from({ length: wide * height }, (_, i) => `c${i % height}_${Math.floor(i / height)}`);
   return {
     workgroupSize: REGISTERS_SIZE,
+    enables: team > 1 ? ['subgroups'] : undefined,
     body: `
 ${form.sums ? sumsText(form) : ''}
 let across = ${ACROSS};
@@ -77,16 +88,17 @@ ${prologue(form, `(${height}u * down)`, `(${4 * wide}u * across)`)}
 let stride = 4u * across;
 let col0 = (col_group * ${wide}u * across + local % across) * 4u;
 let row = (row_group * down + local / across) * ${height}u;
-if (col0 >= p.n || row >= p.m) { return; }
 let a_step = p.a_col${form.a === 'side' ? ' / 4u' : ''}; let b_step = p.b_row${form.b === 'side' ? ' / 4u' : ''};
 ${aStart}
 ${bStart}
 ${each(height, (r) => each(wide, (v) => `var c${r}_${v} = vec4f();`))}
 for (var k = k_from; k < k_to; k++) {
 ${aLoads}
+${aTold}
 ${each(wide, bLoads)}
 ${each(height, (r) => each(wide, (v) => `c${r}_${v} += ${aAt(r)} * bv${v};`))}
 }
+if (col0 >= p.n || row >= p.m) { return; }
 // In loops, with ends that compilers do not know: the text of an epilogue stands here once.
 var results = array<vec4f, ${wide * height}>(${results.join(', ')});
 let rows_here = min(${ROWS_END}, p.m - row);
@@ -116,10 +128,14 @@ if (group >= p.tiles) {
   let quads = (p.m + 3u) / 4u;
   let place = (group - p.tiles) * ${REGISTERS_SIZE}u + local;
   let quad = place % quads;
-  ${form.split ? 'let part = place / quads; let k_from = part * p.k_part; let k_to = min(p.k, k_from + p.k_part); if (k_from >= p.k) { return; }' : 'if (place >= quads) { return; } let k_from = 0u; let k_to = p.k;'}
-  var sum = vec4f();
-  for (var k = k_from; k < k_to; k++) { sum += ${value}; }
-  ${storeSums(form, 'quad * 4u', 'sum')}
+  let part = place / quads;
+  let k_from = ${form.split ? 'part * p.k_part' : 'part * p.k'};
+  let k_to = ${form.split ? 'min(p.k, k_from + p.k_part)' : 'p.k'};
+  if (k_from < max(p.k, 1u)) {
+    var sum = vec4f();
+    for (var k = k_from; k < k_to; k++) { sum += ${value}; }
+    ${storeSums(form, 'quad * 4u', 'sum')}
+  }
   return;
 }`;
 }

@@ -55,7 +55,7 @@ export function matmulDispatches(
   const { variant, parts } = chooseVariant(
     { m, n, k, entries, dtype: a.dtype, sums: sums !== undefined },
     target,
-    (v) => groupsOf(v, whole, m, n, entries),
+    (v) => groupsOf(v, whole, m, n, entries, target),
   );
   // A multiple of every kernel's step.
   const kPart = Math.max(Math.ceil(k / parts / 32) * 32, 32);
@@ -66,7 +66,7 @@ export function matmulDispatches(
   const key = keyOf(plan.key, form);
   let kernel = cache.get(key);
   if (!kernel) cache.set(key, (kernel = buildKernel(key, form, plan.text())));
-  const products = groupsOf(variant, form, m, n, entries);
+  const products = groupsOf(variant, form, m, n, entries, target);
   const tiles = products * (split ? layers : 1);
   let workgroups = tiles;
   if (sums) workgroups += plan.sumGroups(m, split ? layers : 1);
@@ -122,26 +122,49 @@ function keyOf(variant: string, f: TextForm): string {
   return `matmul:${variant}:${parts.join(':')}${f.split ? `:split${f.sums ? ' sums' : ''}` : `:${tail.join(', ')}`}`;
 }
 
-/** Invocations of a workgroup of `registers` along n: as many as there are columns for, up to 16. */
-function acrossOf(n: number, wide: number): number {
+/**
+ * Invocations of a workgroup of `registers` along n: as many as there are columns for, up to 16. Whole subgroups of them
+ * share what they read of A, unless most would have no columns.
+ */
+function registersPlan(
+  n: number,
+  variant: MatmulVariant,
+  target: KernelTarget,
+): { across: number; team: number } {
+  const { height, wide } = REGISTERS[variant]!;
   const vectors = Math.ceil(n / (4 * wide));
-  return vectors > 8 ? 16 : vectors > 4 ? 8 : vectors > 1 ? 4 : 1;
+  const across = vectors > 8 ? 16 : vectors > 4 ? 8 : vectors > 1 ? 4 : 1;
+  const size = (target.subgroups && target.subgroupSize) || 1;
+  const shares = height >= 4 && REGISTERS_SIZE % size === 0 && vectors > size / 4;
+  return shares ? { across: Math.max(across, size), team: size } : { across, team: 1 };
 }
 
 /** Workgroups of a variant for all results, k in one part. */
-function groupsOf(variant: MatmulVariant, form: TextForm, m: number, n: number, entries: number): number {
-  const [rows, columns] = blockOf(variant, form, n);
+function groupsOf(
+  variant: MatmulVariant,
+  form: TextForm,
+  m: number,
+  n: number,
+  entries: number,
+  target: KernelTarget,
+): number {
+  const [rows, columns] = blockOf(variant, form, n, target);
   return Math.ceil(m / rows) * Math.ceil(n / columns) * entries;
 }
 
 /** Rows and columns of results of a workgroup. */
-function blockOf(variant: MatmulVariant, form: TextForm, n: number): [rows: number, columns: number] {
+function blockOf(
+  variant: MatmulVariant,
+  form: TextForm,
+  n: number,
+  target: KernelTarget,
+): [rows: number, columns: number] {
   const tile = TILES[variant];
   if (tile) return [tile.rowVectors * 4 * tile.side, tile.colVectors * 4 * tile.side];
   if (variant === 'rows') return [4, rowsColumns(form)];
   if (variant === 'matrix-64x64') return [MATRIX_TILE, MATRIX_TILE];
   const { height, wide } = REGISTERS[variant]!;
-  const across = acrossOf(n, wide);
+  const { across } = registersPlan(n, variant, target);
   return [height * (REGISTERS_SIZE / across), 4 * wide * across];
 }
 
@@ -181,10 +204,11 @@ function planOf(variant: MatmulVariant, form: TextForm, target: KernelTarget, n:
     };
   }
   const shape = REGISTERS[variant]!;
+  const { across, team } = registersPlan(n, variant, target);
   return {
-    key: variant,
-    text: () => registersText(form, shape),
-    ends: endsOf(shape.height, shape.wide, acrossOf(n, shape.wide)),
+    key: team > 1 ? `${variant}:by ${team}` : variant,
+    text: () => registersText(form, shape, team),
+    ends: endsOf(shape.height, shape.wide, across),
     sumGroups: (rows, layers) => Math.ceil((Math.ceil(rows / 4) * layers) / REGISTERS_SIZE),
   };
 }
