@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { DawngradError } from '../device/errors.js';
 import { addChatCommand } from './chat.js';
 import { addDevicesCommand } from './devices.js';
+import { addExploreCommand } from './explore.js';
 import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
 import { addQACommand } from './qa.js';
@@ -21,6 +22,7 @@ addFinetuneCommand(program);
 addGenerateCommand(program);
 addChatCommand(program);
 addDevicesCommand(program);
+addExploreCommand(program);
 addQACommand(program);
 
 try {

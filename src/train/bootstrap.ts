@@ -122,7 +122,11 @@ function resample(
   for (let r = 0; r < resamples; r++) {
     const drawn: number[] = [];
     for (let u = 0; u < units.length; u++) for (const i of units[random.integer(units.length)]) drawn.push(i);
-    const value = measure((all) => Float64Array.from(drawn, (i) => all[i]));
+    const value = measure((all) => {
+      const picked = new Float64Array(drawn.length);
+      for (let i = 0; i < picked.length; i++) picked[i] = all[drawn[i]];
+      return picked;
+    });
     if (!Number.isNaN(value)) values.push(value);
   }
   const sorted = Float64Array.from(values).sort();
