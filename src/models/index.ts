@@ -77,3 +77,4 @@ export {
   TransformerEncoderLayer,
   type TransformerLayerConfig,
 } from './transformer-layers.js';
+export { type WindowBatch, WindowClassifier, type WindowConfig, windowBatch } from './window-classifier.js';
