@@ -3,10 +3,25 @@
  *
  * @module dawngrad/node
  */
+export { type CsvOptions, openCsv } from './data/csv-file.js';
+export { type DocumentSourceOptions, loadDocuments, openDocuments } from './data/document-source.js';
 export { type HubOptions, type HubProgress, type HubRepo, openHubRepo } from './data/hub.js';
+export { openJsonLines } from './data/jsonl-file.js';
 export { type Novel, readNovel } from './data/novel.js';
+export { type SpamOptions, sotuDocuments, spamDocuments } from './data/npm-documents.js';
+export { openParquet, type ParquetColumn, type ParquetTable } from './data/parquet-file.js';
 export { type QARecord, readQA } from './data/qa-file.js';
 export { readSafetensorsFile, writeSafetensorsFile } from './data/safetensors-file.js';
+export { openTable, type TableOptions } from './data/table-file.js';
+export { openTextFolder, type TextFolderOptions } from './data/text-folder.js';
+export {
+  type CachedText,
+  defaultCacheFolder,
+  TokenCache,
+  type TokenCacheOptions,
+  type TokenizeProgress,
+  tokenizeDocuments,
+} from './data/token-cache.js';
 export { GPT2Tokenizer, tokenizerFromJSON } from './data/tokenizer.js';
 export { type LoadedGPT2, loadGPT2, saveGPT2 } from './models/gpt2-weights.js';
 export {

@@ -14,6 +14,18 @@ export {
   type Epoch,
 } from './data-loader.js';
 export {
+  chooseColumns,
+  collectDocuments,
+  type DocumentColumns,
+  type DocumentOptions,
+  filmKey,
+  type LabelledDocument,
+  readDocuments,
+  type SkipReason,
+  titleKey,
+} from './documents.js';
+export { stripTags } from './markup.js';
+export {
   bigramLoss,
   type NatsSum,
   NgramModel,
@@ -21,6 +33,16 @@ export {
   type NgramOptions,
   unigramLoss,
 } from './ngram.js';
+export {
+  type Film,
+  type FilmAwards,
+  formatJoin,
+  type JoinConflict,
+  joinOscars,
+  type Nomination,
+  type OscarJoin,
+  readNominations,
+} from './oscars.js';
 export {
   formatAllQA,
   formatPrompt,
@@ -71,6 +93,16 @@ export {
   toFloat64,
   toInt32,
 } from './safetensors-values.js';
+export {
+  type DivideOptions,
+  type DocumentSplit,
+  type Fold,
+  kFolds,
+  type SplitOptions,
+  type Splittable,
+  splitDocuments,
+} from './splits.js';
+export { checkColumns, type Row, type RowOptions, type Table, tableOf } from './table.js';
 export {
   SlidingWindowDataset,
   type Split,

@@ -33,6 +33,9 @@ async function libraries() {
 /**
  * Opens a parquet file; of its contents only the footer is read.
  *
+ * Row groups are read one at a time and given out in batches of a few megabytes, so the file may be larger than memory. (A
+ * file whose pages are damaged while its footer is whole ends the process: parquet-wasm panics there instead of throwing.)
+ *
  * Integers of 64 bits come as numbers where a number holds them exactly, as bigint otherwise; missing values as null.
  *
  * @throws DataError when there is no such file or it is not parquet
