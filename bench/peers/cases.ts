@@ -35,7 +35,8 @@ export type OpKind =
   | 'crossEntropyGrad'
   | 'attention'
   | 'attentionGrad'
-  | 'embeddingGrad';
+  | 'embeddingGrad'
+  | 'decode';
 
 interface Common {
   readonly name: string;
@@ -50,6 +51,8 @@ interface Common {
 
 export interface OpCase extends Common {
   readonly kind: OpKind;
+  /** Of 'decode', whose inputs are the weights under their names, the keys and values of earlier tokens, and the token. */
+  readonly config?: TransformerConfig;
 }
 
 export interface StepCase extends Common {
@@ -234,12 +237,26 @@ const embedding = (V: number, C: number, n: number, repeat: number): OpCase =>
     uniform('g', [n, C], 3),
   ]);
 
+/** One token's logits [1, V] after `blockSize` − 1 others, whose keys and values are known; the head's weight is the token table. */
+function decode(name: string, config: TransformerConfig): OpCase {
+  const { layers, heads, dim, blockSize, vocabSize } = config;
+  const shape = [layers, heads, blockSize - 1, dim / heads];
+  const inputs = [
+    ...transformerWeights(config).filter((spec) => spec.name !== 'tokens.weight'),
+    uniform('keys', shape, 201),
+    uniform('values', shape, 202),
+    ids('token', [1], 203, vocabSize),
+  ];
+  return { name, kind: 'decode', repeat: 1, inputs, config, tolerance: 1e-3, large: true };
+}
+
 /** The model of the peers' first figures. */
 const TINY: TransformerConfig = { vocabSize: 65, blockSize: 32, layers: 1, heads: 4, dim: 64 };
 /** 5 × 12 × 128² and the embeddings: 1.0 M parameters. */
 const GPT_1M: TransformerConfig = { vocabSize: 65, blockSize: 64, layers: 5, heads: 4, dim: 128 };
 /** `npm start` on a GPU: 10.8 M parameters. */
 const GPT_10M: TransformerConfig = { vocabSize: 65, blockSize: 256, layers: 6, heads: 6, dim: 384 };
+const GPT2: TransformerConfig = { vocabSize: 50_257, blockSize: 128, layers: 12, heads: 12, dim: 768 };
 
 export const CASES: readonly Case[] = [
   matmul(64, 32),
@@ -261,5 +278,5 @@ export const CASES: readonly Case[] = [
   lstmStep('LSTM step (system 2)', { vocabSize: 60, embedding: 48, hidden: 96 }, 36, 48),
   transformerStep('1 M GPT step', GPT_1M, 4, 'adam', 1e-3),
   transformerStep('10 M GPT step', GPT_10M, 4, 'adam', 1e-3, true),
-  // GPT-2 124M decoding per token belongs here as soon as the library can decode with a cache.
+  decode('GPT-2 124M, one token after 127', GPT2),
 ];

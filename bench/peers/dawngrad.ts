@@ -7,6 +7,7 @@ import {
   type Case,
   isStep,
   type LstmConfig,
+  type OpCase,
   type StepCase,
   type TransformerConfig,
   values,
@@ -44,7 +45,8 @@ function take(t: Tensor): Tensor {
   return grad!;
 }
 
-const OPS: Record<string, (inputs: Tensor[]) => () => Tensor[]> = {
+const OPS: Record<string, (inputs: Tensor[], c: OpCase) => () => Tensor[]> = {
+  decode,
   matmul:
     ([a, b]) =>
     () => [dg.matmul(a, b)],
@@ -78,14 +80,41 @@ const OPS: Record<string, (inputs: Tensor[]) => () => Tensor[]> = {
   },
 };
 
+/** As generation does it: the step is captured, and replayed for each token. */
+function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tensor[] {
+  const p = Object.fromEntries(specs.map(({ name }, i) => [name, inputs[i]]));
+  const { layers, heads, dim: C, blockSize } = config!;
+  const norm = (x: Tensor, name: string): Tensor =>
+    dg.layerNorm(x, [C], { weight: p[`${name}.weight`], bias: p[`${name}.bias`] });
+  const linear = (x: Tensor, name: string, options: dg.LinearOptions = {}): Tensor =>
+    dg.linear(x, p[`${name}.weight`], p[`${name}.bias`], options);
+  const step = dg.capture((token: Tensor) =>
+    dg.noGrad(() => {
+      let x = dg.embedding(p['head.weight'], token).add(p['positions.weight'].narrow(0, blockSize - 1, 1));
+      for (let i = 0; i < layers; i++) {
+        const name = `blocks.${i}`;
+        const qkv = linear(norm(x, `${name}.ln1`), `${name}.attention.qkv`);
+        const [q, k, v] = qkv.reshape([3, heads, 1, C / heads]).unbind(0);
+        const keys = dg.cat([p.keys.select(0, i), k], 1);
+        const y = dg.scaledDotProductAttention(q, keys, dg.cat([p.values.select(0, i), v], 1));
+        x = linear(y.reshape([1, C]), `${name}.attention.proj`, { residual: x });
+        const h = linear(norm(x, `${name}.ln2`), `${name}.up`, { activation: 'geluTanh' });
+        x = linear(h, `${name}.down`, { residual: x });
+      }
+      return dg.linear(norm(x, 'norm'), p['head.weight']);
+    }),
+  );
+  return () => [step(p.token).clone()];
+}
+
 /** Gradients outlive scopes. */
 function releaseAll(tensors: Tensor[]): void {
   for (const t of tensors) t.release();
 }
 
-function prepareOp(c: Case, device: dg.Device): Prepared {
+function prepareOp(c: OpCase, device: dg.Device): Prepared {
   const inputs = inputTensors(c);
-  const once = OPS[c.kind](inputs);
+  const once = OPS[c.kind](inputs, c);
   return {
     async check() {
       const outputs = dg.scope(once);

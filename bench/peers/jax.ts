@@ -2,7 +2,7 @@
 import 'core-js/proposals/iterator-helpers-stage-3-2.js';
 import 'core-js/proposals/set-methods-v2.js';
 import { readFileSync } from 'node:fs';
-import { type Case, isStep, type StepCase, values } from './cases.js';
+import { type Case, isStep, type OpCase, type StepCase, values } from './cases.js';
 import type { Engine, Prepared } from './engine.js';
 import { adapterText, installNavigator, installPlainNavigator } from './shim.js';
 
@@ -29,7 +29,7 @@ function array(jax: Any, spec: Case['inputs'][number]): Any {
 }
 
 /** Arguments are consumed by each use, so every use but the last takes a `.ref`. */
-function ops(jax: Any): Record<string, (...inputs: Any[]) => Any[]> {
+function ops(jax: Any, c: OpCase): Record<string, (...inputs: Any[]) => Any[]> {
   const { numpy: np, nn } = jax;
   const layerNorm = (x: Any, weight: Any, bias: Any): Any => nn.standardize(x, -1).mul(weight).add(bias);
   const crossEntropy = (logits: Any, targets: Any): Any => {
@@ -63,6 +63,7 @@ function ops(jax: Any): Record<string, (...inputs: Any[]) => Any[]> {
     crossEntropyGrad: (logits, targets) => withGrad((x: Any) => crossEntropy(x, targets.ref), [logits]),
     attention: (q, k, v) => [attention(q, k, v)],
     attentionGrad: (q, k, v, g) => withGrad(attention, [q, k, v], g),
+    decode: (...inputs) => [decode(jax, c, inputs)],
     embeddingGrad(table, ids, g) {
       const [out, ...grads] = withGrad((t: Any) => np.take(t, ids.ref, 0), [table], g);
       out.dispose();
@@ -71,9 +72,9 @@ function ops(jax: Any): Record<string, (...inputs: Any[]) => Any[]> {
   };
 }
 
-function prepareOp(jax: Any, backend: string, c: Case): Prepared {
+function prepareOp(jax: Any, backend: string, c: OpCase): Prepared {
   const inputs = c.inputs.map((spec) => array(jax, spec));
-  const run = jax.jit((...args: Any[]) => ops(jax)[c.kind](...args));
+  const run = jax.jit((...args: Any[]) => ops(jax, c)[c.kind](...args));
   const probe = jax.jit((x: Any) => x.ravel().slice([0, 1]));
   const call = (): Any[] => run(...inputs.map((x) => x.ref));
   return {
@@ -103,6 +104,32 @@ function prepareOp(jax: Any, backend: string, c: Case): Prepared {
 }
 
 type Parameters = Record<string, Any>;
+
+function decode(jax: Any, { inputs: specs, config }: OpCase, inputs: Any[]): Any {
+  const { numpy: np, nn } = jax;
+  const { layers, heads, dim: C, blockSize: T } = config!;
+  const D = C / heads;
+  const p: Parameters = Object.fromEntries(specs.map(({ name }, i) => [name, inputs[i]]));
+  const norm = (x: Any, name: string): Any =>
+    nn.standardize(x, -1).mul(p[`${name}.weight`]).add(p[`${name}.bias`]);
+  const linear = (x: Any, name: string): Any =>
+    np.matmul(x, p[`${name}.weight`].transpose()).add(p[`${name}.bias`]);
+  const layer = (name: string): Any[] =>
+    np.split(p[name], layers, 0).map((t: Any) => t.reshape([heads, T - 1, D]));
+  const [keys, earlier] = [layer('keys'), layer('values')];
+  let x = np.take(p['head.weight'].ref, p.token, 0).add(p['positions.weight'].slice([T - 1, T]));
+  for (let i = 0; i < layers; i++) {
+    const name = `blocks.${i}`;
+    const qkv = linear(norm(x.ref, `${name}.ln1`), `${name}.attention.qkv`).reshape([3, heads, 1, D]);
+    const [q, k, v] = np.split(qkv, 3, 0).map((t: Any) => t.reshape([heads, 1, D]));
+    const scores = np.matmul(q, np.concatenate([keys[i], k], 1).transpose([0, 2, 1])).mul(1 / Math.sqrt(D));
+    const y = np.matmul(nn.softmax(scores, -1), np.concatenate([earlier[i], v], 1)).reshape([1, C]);
+    x = x.add(linear(y, `${name}.attention.proj`));
+    const h = nn.gelu(linear(norm(x.ref, `${name}.ln2`), `${name}.up`), { approximate: true });
+    x = x.add(linear(h, `${name}.down`));
+  }
+  return np.matmul(norm(x, 'norm'), p['head.weight'].transpose());
+}
 
 function transformerLoss(
   jax: Any,

@@ -1,6 +1,6 @@
 /** TensorFlow.js, eager: it has nothing else. */
 import { createRequire } from 'node:module';
-import { type Case, isStep, type StepCase, values } from './cases.js';
+import { isStep, type OpCase, type StepCase, values } from './cases.js';
 import type { Engine, Prepared } from './engine.js';
 import { adapterText, installNavigator, installPlainNavigator } from './shim.js';
 
@@ -82,7 +82,35 @@ function attention(tf: Any, q: Any, k: Any, v: Any, bias: Any): Any {
   return tf.matMul(tf.softmax(tf.add(scores, bias)), v);
 }
 
-function prepareOp(tf: Any, backend: string, c: Case): Prepared {
+function geluTanh(tf: Any, x: Any): Any {
+  const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+}
+
+function decode(tf: Any, { inputs: specs, config }: OpCase, inputs: Any[]): Any {
+  const { layers, heads, dim: C, blockSize: T } = config!;
+  const D = C / heads;
+  const p: Weights = Object.fromEntries(specs.map(({ name }, i) => [name, inputs[i]]));
+  const norm = (x: Any, name: string): Any => layerNorm(tf, x, p[`${name}.weight`], p[`${name}.bias`]);
+  const linear = (x: Any, name: string): Any =>
+    tf.add(tf.matMul(x, p[`${name}.weight`], false, true), p[`${name}.bias`]);
+  const earlier = (name: string, i: number): Any =>
+    tf.reshape(tf.slice(p[name], [i, 0, 0, 0], [1, heads, T - 1, D]), [heads, T - 1, D]);
+  let x = tf.add(tf.gather(p['head.weight'], p.token), tf.slice(p['positions.weight'], [T - 1, 0], [1, C]));
+  for (let i = 0; i < layers; i++) {
+    const name = `blocks.${i}`;
+    const qkv = tf.reshape(linear(norm(x, `${name}.ln1`), `${name}.attention.qkv`), [3, heads, 1, D]);
+    const [q, k, v] = tf.split(qkv, 3, 0).map((t: Any) => tf.reshape(t, [heads, 1, D]));
+    const keys = tf.concat([earlier('keys', i), k], 1);
+    const scores = tf.mul(tf.matMul(q, keys, false, true), 1 / Math.sqrt(D));
+    const y = tf.matMul(tf.softmax(scores), tf.concat([earlier('values', i), v], 1));
+    x = tf.add(x, linear(tf.reshape(y, [1, C]), `${name}.attention.proj`));
+    x = tf.add(x, linear(geluTanh(tf, linear(norm(x, `${name}.ln2`), `${name}.up`)), `${name}.down`));
+  }
+  return tf.matMul(norm(x, 'norm'), p['head.weight'], false, true);
+}
+
+function prepareOp(tf: Any, backend: string, c: OpCase): Prepared {
   const inputs = c.inputs.map((spec) => make(tf, spec, values(spec)));
   const bias = c.kind.startsWith('attention') ? causalBias(tf, c.inputs[0].shape[2]) : null;
   /** The result and the gradients of the first `count` inputs. */
@@ -100,6 +128,7 @@ function prepareOp(tf: Any, backend: string, c: Case): Prepared {
     crossEntropyGrad: () => withGrad((x) => crossEntropy(tf, x, b), 1),
     attention: () => [attention(tf, a, b, d, bias)],
     attentionGrad: () => withGrad((x, y, z) => attention(tf, x, y, z, bias), 3, g),
+    decode: () => [decode(tf, c, inputs)],
     embeddingGrad: () => withGrad((table) => rows(tf, backend, table, b), 1, d).slice(1),
   };
   const once = kinds[c.kind];
@@ -137,10 +166,6 @@ function transformerLoss(
   const norm = (x: Any, name: string): Any => layerNorm(tf, x, p[`${name}.weight`], p[`${name}.bias`]);
   const linear = (x: Any, name: string): Any =>
     tf.add(tf.matMul(x, p[`${name}.weight`], false, true), p[`${name}.bias`]);
-  const gelu = (x: Any): Any => {
-    const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
-    return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
-  };
   let x = tf.reshape(tf.add(rows(tf, backend, p['tokens.weight'], ids), p['positions.weight']), [B * T, C]);
   for (let i = 0; i < layers; i++) {
     const name = `blocks.${i}`;
@@ -155,7 +180,7 @@ function transformerLoss(
     const four = (t: Any): Any => tf.reshape(t, [B, heads, T, C / heads]);
     const y = attention(tf, four(q), four(k), four(v), bias);
     x = tf.add(x, linear(tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [B * T, C]), `${name}.attention.proj`));
-    x = tf.add(x, linear(gelu(linear(norm(x, `${name}.ln2`), `${name}.up`)), `${name}.down`));
+    x = tf.add(x, linear(geluTanh(tf, linear(norm(x, `${name}.ln2`), `${name}.up`)), `${name}.down`));
   }
   const logits = tf.matMul(norm(x, 'norm'), p['head.weight'], false, true);
   return crossEntropy(tf, logits, tf.reshape(targets, [B * T]));
