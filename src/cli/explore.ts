@@ -2,6 +2,8 @@
 import type { Command } from 'commander';
 import { writeFileAtomic } from '../data/atomic-file.js';
 import { exploreTable } from '../data/explore.js';
+import { sotuDocuments, spamDocuments } from '../data/npm-documents.js';
+import { type Table, tableOf } from '../data/table.js';
 import { openTable } from '../data/table-file.js';
 import { GPT2Tokenizer } from '../data/tokenizer.js';
 import { DataError } from '../device/errors.js';
@@ -31,7 +33,7 @@ export function addExploreCommand(program: Command): void {
     .description(
       'look at labelled documents: classes, gaps, lengths in tokens, typical words, near-duplicates between splits',
     )
-    .argument('<data>', 'a .parquet, .jsonl, .csv or .tsv file, or a folder of .txt files')
+    .argument('<data>', 'a .parquet, .jsonl, .csv or .tsv file, a folder of .txt files, sotu or spam')
     .option('--text <column>', 'the text; default: script_clean, script_plain, script, summary or text')
     .option('--label <column>', 'the class; default: nominated, winner, label or class')
     .option('--positive <values...>', 'values of the class that are 1; default: 1, true, yes')
@@ -57,12 +59,13 @@ export function addExploreCommand(program: Command): void {
       `
 Examples:
   $ dawngrad explore movies.parquet --html report.html
+  $ dawngrad explore sotu --html report.html
   $ dawngrad explore plays --label genre --positive tragedy
   $ dawngrad explore mails.csv --text body --label spam --group sender`,
     )
     .action(async (data: string, flags: ExploreFlags) => {
       const { splitColumn, html, ...options } = flags;
-      const table = await openTable(data);
+      const table = await open(data);
       const tokenizer = new GPT2Tokenizer();
       const total = Math.min(table.rowCount ?? Infinity, flags.limit ?? Infinity);
       const progress =
@@ -85,4 +88,14 @@ Examples:
       }
       console.error(`explore: report in ${html}`);
     });
+}
+
+/** A file or folder, or documents of an npm package by their short name. */
+async function open(data: string): Promise<Table> {
+  const documents = data === 'sotu' ? sotuDocuments() : data === 'spam' ? spamDocuments() : null;
+  if (documents === null) return await openTable(data);
+  return tableOf(
+    documents.map((document) => ({ ...document })),
+    data,
+  );
 }

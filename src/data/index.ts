@@ -24,6 +24,15 @@ export {
   type SkipReason,
   titleKey,
 } from './documents.js';
+export {
+  type Exploration,
+  type ExploredDocument,
+  type ExploreOptions,
+  exploreTable,
+  type FrequentWord,
+  type SimilarPair,
+} from './explore.js';
+export { type ClassCounts, type LogOddsOptions, logOdds, type TypicalWord } from './log-odds.js';
 export { stripTags } from './markup.js';
 export {
   bigramLoss,

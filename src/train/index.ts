@@ -7,6 +7,75 @@ export {
   type TokenBatch,
   toTensors,
 } from './batches.js';
+export {
+  BowClassifier,
+  type BowJSON,
+  type BowOptions,
+  type LabelledTexts,
+  PriorClassifier,
+  tuneBow,
+} from './bow-baseline.js';
+export { BowVectors, type BowVectorOptions, type BowVectorsJSON, type SparseRow } from './bow-vectors.js';
+export {
+  type Bar,
+  barsSvg,
+  type ChartPoint,
+  type ChartSeries,
+  type CurvesOptions,
+  curvesSvg,
+  type HistogramOptions,
+  histogramSvg,
+} from './chart.js';
+export {
+  type BootstrapOptions,
+  balancedAccuracy,
+  bestThreshold,
+  bootstrapInterval,
+  brier,
+  type CalibrationBin,
+  type CalibrationOptions,
+  type ConfusionMatrix,
+  calibrationCurve,
+  calibrationError,
+  confusionMatrix,
+  type Interval,
+  type Labels,
+  type Metric,
+  macroF1,
+  type PairedComparison,
+  type PrPoint,
+  pairedBootstrap,
+  prAuc,
+  prCurve,
+  type RocPoint,
+  rocAuc,
+  rocCurve,
+  type Scores,
+  type ThresholdMetric,
+} from './classification-metrics.js';
+export {
+  calibrationSvg,
+  classifierSections,
+  formatMetricRows,
+  type MetricName,
+  type MetricRow,
+  measureModels,
+  prSvg,
+  type ReportOptions,
+  rocSvg,
+  type ScoredModel,
+} from './classifier-report.js';
+export { explorationHtml, formatExploration } from './explore-report.js';
+export {
+  escapeHtml,
+  type HtmlCell,
+  type HtmlReport,
+  type HtmlSection,
+  htmlCharts,
+  htmlReport,
+  htmlTable,
+  htmlText,
+} from './html-report.js';
 export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
 export {
