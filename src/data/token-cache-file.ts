@@ -13,6 +13,8 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /** Changes when the file or what is hashed for its name does. */
 export const TOKEN_FORMAT = 'dgtoken1';
+/** Bytes of tokens that go into one write. */
+const WRITE_BYTES = 2 ** 20;
 const KEY = 40;
 const FOOTER = KEY + 4 + 4 + TOKEN_FORMAT.length;
 
@@ -32,11 +34,20 @@ export async function* serializeTokens(
 ): AsyncGenerator<Uint8Array> {
   const bytesPerToken = vocabulary <= 2 ** 16 ? 2 : 4;
   const counts: number[] = [];
+  // Short documents are written together: 27,000 summaries make 5 writes.
+  let waiting: Uint8Array[] = [];
+  let bytes = 0;
   for await (const ids of documents) {
     const stored = bytesPerToken === 2 ? Uint16Array.from(ids) : ids;
     counts.push(ids.length);
-    yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+    waiting.push(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
+    bytes += stored.byteLength;
+    if (bytes < WRITE_BYTES) continue;
+    yield Buffer.concat(waiting);
+    waiting = [];
+    bytes = 0;
   }
+  yield Buffer.concat(waiting);
   yield new Uint8Array(Uint32Array.from(counts).buffer);
   const footer = Buffer.alloc(FOOTER);
   footer.write(key, 0, 'latin1');
