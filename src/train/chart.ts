@@ -251,7 +251,8 @@ export function barsSvg({
   bars: readonly Bar[];
   width?: number;
 }): string {
-  const left = 16 + Math.max(40, ...bars.map(({ label }) => label.length * CHARACTER_WIDTH));
+  // A single word may be wider than the average character says: “government” is.
+  const left = 24 + Math.max(40, ...bars.map(({ label }) => 1.15 * label.length * CHARACTER_WIDTH));
   const margin = { left: Math.min(left, width / 2), top: 52 };
   const w = width - margin.left - 20;
   const h = bars.length * 19;

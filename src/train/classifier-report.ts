@@ -138,7 +138,7 @@ export function formatMetricRows(rows: readonly MetricRow[]): string {
     if (against === null) continue;
     const { difference, pValue } = against.prAuc;
     lines.push(
-      `${name} against ${rows[0].name}: PR-AUC ${signed(difference.value)} (${signed(difference.low)} to ${signed(difference.high)}, p = ${pText(pValue)})`,
+      `${name} against ${rows[0].name}: PR-AUC ${signed(difference.value)} (${signed(difference.low)} to ${signed(difference.high)}, ${pText(pValue)})`,
     );
   }
   for (const { name, notes } of rows) for (const note of notes) lines.push(`${name}: ${note}`);
@@ -195,7 +195,7 @@ function comparisonTable(rows: readonly MetricRow[]): string {
   if (compared.length === 0) return '';
   const cells = ({ difference, pValue }: PairedComparison): HtmlCell => ({
     value: signed(difference.value),
-    small: `${signed(difference.low)} to ${signed(difference.high)}, p = ${pText(pValue)}`,
+    small: `${signed(difference.low)} to ${signed(difference.high)}, ${pText(pValue)}`,
   });
   return htmlTable(
     [`against ${rows[0].name}`, 'ROC-AUC', 'PR-AUC'],
@@ -310,5 +310,5 @@ function signed(value: number): string {
 }
 
 function pText(p: number): string {
-  return Number.isNaN(p) ? '–' : p < 0.001 ? '< 0.001' : p.toFixed(3);
+  return Number.isNaN(p) ? 'p –' : p < 0.001 ? 'p < 0.001' : `p = ${p.toFixed(3)}`;
 }
