@@ -6,6 +6,7 @@ import { openWebGPU } from '../../src/device/webgpu/device.js';
 import { batchDocuments } from '../../src/models/chunk-batch.js';
 import { ChunkClassifier, type ChunkClassifierOptions } from '../../src/models/chunk-classifier.js';
 import { CausalChunkEncoder, TransformerChunkEncoder } from '../../src/models/chunk-encoders.js';
+import { chunkMemory, measureStep } from '../../src/models/chunk-memory.js';
 import { GPT2 } from '../../src/models/gpt2.js';
 import { gpt2Config } from '../../src/models/gpt2-config.js';
 import { WindowClassifier, windowBatch } from '../../src/models/window-classifier.js';
@@ -85,4 +86,13 @@ describe.skipIf(problem !== null)(`on WebGPU${problem ? ` (skipped: ${problem})`
     },
     120_000,
   );
+
+  it('takes the memory that a dry run counts, to the byte', () => {
+    const make = () => new ChunkClassifier(new TransformerChunkEncoder(small), { group: 3 });
+    const options = { chunk: 8, target: Reflect.get(device, 'target') };
+    const measured = measureStep(device, make, (model) =>
+      model.loss(batchDocuments([DOCS[0]], { chunk: 8, labels: [1] })),
+    );
+    expect(chunkMemory(make, DOCS[0].length, options)).toEqual(measured);
+  });
 });
