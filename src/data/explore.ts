@@ -57,13 +57,22 @@ export interface FrequentWord extends ClassCounts {
   readonly word: string;
 }
 
+/** Gaps of a column. */
+export interface MissingValues {
+  readonly column: string;
+  /** Rows without a value. */
+  readonly missing: number;
+  /** Of these, documents of class 0 and of class 1: a gap in one class only gives the class away. */
+  readonly byClass: readonly [number, number];
+}
+
 /** What `exploreTable` finds. */
 export interface Exploration {
   readonly source: string;
   readonly columns: DocumentColumns;
   readonly rows: number;
   /** Rows without a value (null, NaN or nothing but white space) by column. */
-  readonly missing: readonly { readonly column: string; readonly missing: number }[];
+  readonly missing: readonly MissingValues[];
   /** Rows that are no documents, by reason. */
   readonly skipped: ReadonlyMap<SkipReason, number>;
   readonly documents: readonly ExploredDocument[];
@@ -103,6 +112,7 @@ export async function exploreTable(table: Table, options: ExploreOptions): Promi
   const drafts: Draft[] = [];
   const counts = new Map<string, { counts: [number, number]; documents: number }>();
   for await (const { id, group, label, text } of readDocuments(watched.table, { ...options, onSkip })) {
+    watched.count(label);
     const own = new Set<string>();
     for (const word of words(text)) {
       let count = counts.get(word);
@@ -165,17 +175,24 @@ function watch(
   table: Table;
   rows: () => number;
   split: () => string;
-  missing: () => { column: string; missing: number }[];
+  /** Counts the current row's gaps for its class. */
+  count: (label: 0 | 1) => void;
+  missing: () => MissingValues[];
 } {
-  const missing = new Map(table.columns.map((column) => [column, 0]));
+  const missing = table.columns.map((column) => ({
+    column,
+    missing: 0,
+    byClass: [0, 0] as [number, number],
+  }));
+  let gaps: typeof missing = [];
   let rows = 0;
   let split = '';
   async function* pass(limit?: number): AsyncGenerator<Row> {
     const all = splitColumn === undefined ? table.columns : [...new Set([...table.columns, splitColumn])];
     for await (const row of table.rows({ columns: all, limit })) {
       rows++;
-      for (const column of table.columns)
-        if (isMissing(row[column])) missing.set(column, missing.get(column)! + 1);
+      gaps = missing.filter(({ column }) => isMissing(row[column]));
+      for (const gap of gaps) gap.missing++;
       if (splitColumn !== undefined)
         split = isMissing(row[splitColumn]) ? '' : String(row[splitColumn]).trim();
       yield row;
@@ -189,7 +206,10 @@ function watch(
     },
     rows: () => rows,
     split: () => split,
-    missing: () => [...missing].map(([column, n]) => ({ column, missing: n })),
+    count: (label) => {
+      for (const gap of gaps) gap.byClass[label]++;
+    },
+    missing: () => missing,
   };
 }
 

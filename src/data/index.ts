@@ -30,6 +30,7 @@ export {
   type ExploreOptions,
   exploreTable,
   type FrequentWord,
+  type MissingValues,
   type SimilarPair,
 } from './explore.js';
 export { type ClassCounts, type LogOddsOptions, logOdds, type TypicalWord } from './log-odds.js';

@@ -1,5 +1,5 @@
 /** What `dawngrad explore` says: a summary for a terminal, and a page with plots. */
-import type { Exploration, ExploredDocument, SimilarPair } from '../data/explore.js';
+import type { Exploration, ExploredDocument, MissingValues, SimilarPair } from '../data/explore.js';
 import { type LengthStatistics, lengthStatistics } from '../data/lengths.js';
 import type { TypicalWord } from '../data/log-odds.js';
 import { barsSvg, histogramSvg } from './chart.js';
@@ -18,7 +18,13 @@ export function formatExploration(e: Exploration): string {
   const skipped = [...e.skipped].map(([reason, count]) => `${n(count)} ${reason}`);
   if (skipped.length > 0) lines.push(`Left out    ${skipped.join(', ')}`);
   const gaps = e.missing.filter(({ missing }) => missing > 0);
-  const gapText = gaps.map(({ column, missing }) => `${column} ${n(missing)} (${percent(missing, e.rows)})`);
+  const gapText = gaps.map((gap) => {
+    const share = percent(gap.missing, e.rows);
+    const telling = tells(e, gap)
+      ? `, which tells the class: ${gapShares(e, gap).join(' of class 0, ')} of class 1`
+      : '';
+    return `${gap.column} ${n(gap.missing)} (${share}${telling})`;
+  });
   lines.push(`Missing     ${gapText.length === 0 ? 'nothing' : gapText.join(', ')}`);
   if (e.documents.length === 0) return `${lines.join('\n')}\n`;
   lines.push(`Splits      ${describeSplits(e)}`);
@@ -77,14 +83,23 @@ function sections(e: Exploration): HtmlSection[] {
   };
   const missing: HtmlSection = {
     title: 'Missing values',
-    body: htmlTable(
-      ['column', 'missing', 'share'],
-      e.missing.map(({ column, missing }) => [
-        column,
-        missing,
-        { value: percent(missing, e.rows), small: '' },
-      ]),
-    ),
+    body: [
+      htmlTable(
+        ['column', 'missing', 'share', 'of class 0', 'of class 1'],
+        e.missing.map((gap) => [
+          gap.column,
+          gap.missing,
+          ...[percent(gap.missing, e.rows), ...gapShares(e, gap)].map((value) => ({ value, small: '' })),
+        ]),
+      ),
+      ...e.missing
+        .filter((gap) => tells(e, gap))
+        .map(({ column }) =>
+          htmlText(`Whether ${column} is missing tells the class: a model must not see it.`, {
+            warning: true,
+          }),
+        ),
+    ].join('\n'),
   };
   if (e.documents.length === 0) return [classes, missing];
   const byClass = (of: (d: ExploredDocument) => number) =>
@@ -161,6 +176,17 @@ function sections(e: Exploration): HtmlSection[] {
       ].join('\n'),
     },
   ];
+}
+
+/** Shares of documents of class 0 and 1 without a value. */
+function gapShares(e: Exploration, { byClass }: MissingValues): string[] {
+  return byClass.map((gaps, label) => percent(gaps, e.documents.filter((d) => d.label === label).length));
+}
+
+/** Whether the two shares lie 20 points apart or more. */
+function tells(e: Exploration, { byClass }: MissingValues): boolean {
+  const [a, b] = byClass.map((gaps, label) => gaps / e.documents.filter((d) => d.label === label).length);
+  return Math.abs(a - b) >= 0.2;
 }
 
 function typicalBar({ word, z, counts: [a, b], documents }: TypicalWord) {

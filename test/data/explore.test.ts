@@ -38,10 +38,11 @@ describe('exploreTable', () => {
     expect(e.documents.length).toBe(30);
     expect(e.documents.filter(({ label }) => label === 1).length).toBe(10);
     expect(e.missing).toEqual([
-      { column: 'id', missing: 0 },
-      { column: 'text', missing: 1 },
-      { column: 'label', missing: 1 },
-      { column: 'year', missing: 8 },
+      { column: 'id', missing: 0, byClass: [0, 0] },
+      // Rows that are no documents have no class.
+      { column: 'text', missing: 1, byClass: [0, 0] },
+      { column: 'label', missing: 1, byClass: [0, 0] },
+      { column: 'year', missing: 8, byClass: [4, 2] },
     ]);
     expect([...e.skipped]).toEqual([
       ['no text', 1],
@@ -60,6 +61,16 @@ describe('exploreTable', () => {
     expect(parts.map((p) => p.length)).toEqual([18, 6, 6]);
     expect(parts.map((p) => p.filter(({ label }) => label === 1).length)).toEqual([6, 2, 2]);
     expect((await exploreTable(table, { encode, limit: 10 })).rows).toBe(10);
+  });
+
+  it('says when a gap gives the class away', async () => {
+    const told = rows(30).map((row): Row => ({ ...row, imdb: row.label === 1 ? 'tt1' : null }));
+    const e = await exploreTable(tableOf(told), { encode });
+    expect(formatExploration(e)).toContain(
+      'imdb 20 (66.7 %, which tells the class: 100.0 % of class 0, 0.0 % of class 1)',
+    );
+    expect(formatExploration(e)).toContain('year 6 (20.0 %), imdb');
+    expect(explorationHtml(e)).toContain('Whether imdb is missing tells the class');
   });
 
   it('finds twins, and those in two splits first', async () => {
