@@ -133,6 +133,7 @@ export {
   type TokenBlocksState,
 } from './token-blocks.js';
 export type { GPT2Tokenizer, GPT2TokenizerJSON, Tokenizer, TokenStream } from './tokenizer.js';
+export { twinKeys } from './twins.js';
 export {
   CharVocabulary,
   type CharVocabularyJSON,

@@ -244,7 +244,7 @@ function similarText(e: Exploration): string {
   const across =
     leaking === 0
       ? 'None of them lie in two splits.'
-      : `${n(leaking)} documents have a twin in another split: what a model learns from one it knows of the other. Give twins one group.`;
+      : `${n(leaking)} documents have a twin in another split: what a model learns from one it knows of the other. Give twins one group (data.twinKeys).`;
   return `${n(repeating)} documents nearly repeat an earlier one. ${across}`;
 }
 
