@@ -3,7 +3,8 @@
  *
  * A workgroup has rows of one head only and walks the union of the keys that they see. Everything about a row has a name of its
  * own, so that it stays in registers: arrays that a loop indexes compile for seconds to minutes on these drivers, and run
- * slower. Two rows per invocation, which would halve the reads, take two to four times as long to compile and are no faster.
+ * slower. Each place that reads memory compiles for tens of milliseconds, more the more there are, so there are few. Two rows per
+ * invocation would halve the reads, but take two to four times as long to compile and are no faster.
  */
 
 import type { KernelTarget } from '../device/types.js';
@@ -46,21 +47,31 @@ function text({ team }: AttentionForm, declarations: readonly string[], body: st
 const rowNumber = (count: 'queries' | 'keys'): string =>
   `let lane = first_row + local; let row = min(lane, p.${count} - 1u);`;
 
-/** The vectors `{name}_{i}` of a row of an operand, read from `at`. */
-const vectors = (name: string, n: number, at: string): string =>
-  `let ${name}_at = ${at};\n${each(n, (i) => `let ${name}_${i} = read_${name}(${name}_at, ${i}u);`)}`;
+/**
+ * A loop over the vectors of a row that compilers cannot unroll, so that what it reads or writes stands in the text once: n + 0
+ * turns, where heads are fewer than 2³¹.
+ */
+const overVectors = (n: number, body: string): string =>
+  `for (var d = 0u; d < ${n}u + (p.heads >> 31u); d++) { ${body} }`;
+
+/** The vectors `{name}_{i}` of the invocation's own row of an operand, read from `at`. */
+const own = (name: string, n: number, at: string, also = ''): string => `
+${zeros(name, n)}
+let ${name}_at = ${at};
+${overVectors(n, `let x = read_${name}(${name}_at, d); ${also}\n${each(n, (i) => `${name}_${i} = select(${name}_${i}, x, d == ${i}u);`)}`)}`;
 
 /**
- * The same for a row that the whole workgroup needs: each invocation of a subgroup reads some vectors, and tells the others. These
+ * The same of a row that the whole workgroup needs: each invocation of a subgroup reads some vectors, and tells the others. These
  * drivers read memory lane by lane, and compile each place that reads for tens of milliseconds.
  */
 function shared({ team }: AttentionForm, name: string, n: number, at: string): string {
-  if (team === 1) return vectors(name, n, at);
-  const own = (i: number): string =>
+  const place = `let ${name}_at = ${at};`;
+  if (team === 1) return `${place}\n${each(n, (i) => `let ${name}_${i} = read_${name}(${name}_at, ${i}u);`)}`;
+  const mine = (i: number): string =>
     `let own_${name}_${i} = read_${name}(${name}_at, min(${i * team}u + subgroup_invocation_id, ${n - 1}u));`;
   const told = (i: number): string =>
     `let ${name}_${i} = subgroupBroadcast(own_${name}_${Math.floor(i / team)}, ${i % team}u);`;
-  return `let ${name}_at = ${at};\n${each(Math.ceil(n / team), own)}\n${each(n, told)}`;
+  return `${place}\n${each(Math.ceil(n / team), mine)}\n${each(n, told)}`;
 }
 
 /** The sums `{name}_{i}`, zero. */
@@ -80,7 +91,11 @@ const write = (
   factor: string,
 ): string => `if (lane < p.${count}) {
   let at = ${at};
-  ${each(n, (i) => `write_${binding}(at, ${i}u, ${sums}_${i}${factor});`)}
+  ${overVectors(
+    n,
+    `var x = ${sums}_0;\n${each(n - 1, (i) => `x = select(x, ${sums}_${i + 1}, d == ${i + 1}u);`)}
+write_${binding}(at, d, x${factor});`,
+  )}
 }`;
 
 const queryAt = (form: AttentionForm): string => `q_base + row * ${stride(form, 'q', 'step')}`;
@@ -102,7 +117,7 @@ export function softwareForward(form: AttentionForm): AttentionText {
     `
 ${place(form, LANES, 'queries')}
 ${rowNumber('queries')}
-${vectors('q', nd, queryAt(form))}
+${own('q', nd, queryAt(form))}
 let high = i32(row) + p.shift;
 var top = ${LOWEST};
 var total = 0.0;
@@ -145,19 +160,19 @@ export function softwareQueries(form: AttentionForm, apart: boolean): AttentionT
     writer(form, 'dq', form.D),
   ];
   const stats = apart
-    ? 'let log_sum = stats[2u * n]; let delta = stats[2u * n + 1u];'
-    : `let y_at = g_at - p.g_offset + p.y_offset;
-let delta = ${Array.from({ length: ne }, (_, i) => `dot(g_${i}, read_y(y_at, ${i}u))`).join(' + ')};
-let log_sum = lse[p.lse_offset + n];
+    ? 'let log_sum = stats[2u * n]; delta = stats[2u * n + 1u];'
+    : `let log_sum = lse[p.lse_offset + n];
 if (lane < p.queries) { stats[2u * n] = log_sum; stats[2u * n + 1u] = delta; }`;
+  const deltas = apart ? '' : 'delta += dot(x, read_y(g_at - p.g_offset + p.y_offset, d));';
   return text(
     form,
     declarations,
     `
 ${place(form, LANES, 'queries')}
 ${rowNumber('queries')}
-${vectors('q', nd, queryAt(form))}
-${vectors('g', ne, `p.g_offset + ${outputRow(form, 'row')}`)}
+var delta = 0.0;
+${own('q', nd, queryAt(form))}
+${own('g', ne, `p.g_offset + ${outputRow(form, 'row')}`, deltas)}
 let high = i32(row) + p.shift;
 let n = (batch * p.heads + head) * p.queries + row;
 ${stats}
@@ -196,8 +211,8 @@ export function softwareKeys(form: AttentionForm, together: boolean): AttentionT
     `
 ${place(form, LANES, 'keys')}
 ${rowNumber('keys')}
-${vectors('k', nd, keyAt(form, 'k', 'row'))}
-${vectors('v', ne, keyAt(form, 'v', 'row'))}
+${own('k', nd, keyAt(form, 'k', 'row'))}
+${own('v', ne, keyAt(form, 'v', 'row'))}
 let low = i32(row) - p.shift;
 ${real}
 ${zeros('key_sum', nd)}

@@ -11,7 +11,6 @@
  * whether there is padding; never on B, T, S or on what causal masks and windows hide: those are parameters.
  */
 import { type Dispatch, type Kernel, type KernelTarget, type View, wgslType } from '../device/types.js';
-import { chunkedForward, chunkedKeys, chunkedQueries } from './attention-chunks.js';
 import { decodeForward } from './attention-decode.js';
 import { gpuForward, gpuKeys, gpuQueries } from './attention-gpu.js';
 import { softwareForward, softwareKeys, softwareQueries, teamOf } from './attention-software.js';
@@ -184,13 +183,9 @@ function dispatch(
 const rowsOf = new Map<string, number>();
 
 const GPU = { forward: gpuForward, queries: gpuQueries, keys: gpuKeys };
-const NARROW = { forward: softwareForward, queries: softwareQueries, keys: softwareKeys };
-const CHUNKED = { forward: chunkedForward, queries: chunkedQueries, keys: chunkedKeys };
+const SOFTWARE = { forward: softwareForward, queries: softwareQueries, keys: softwareKeys };
 
-/** The kernels for an adapter: software ones hold a narrow head in registers. */
-function textsOf({ kind }: KernelTarget, { D, E }: AttentionForm): typeof GPU {
-  return kind === 'gpu' ? GPU : Math.max(D, E) > 32 ? CHUNKED : NARROW;
-}
+const textsOf = ({ kind }: KernelTarget): typeof GPU => (kind === 'gpu' ? GPU : SOFTWARE);
 
 /** y [B, T, H, E] and lse [B, H, T], both contiguous. Reads keys and values once per tile of queries. */
 export function attentionKernel(
@@ -208,7 +203,7 @@ export function attentionKernel(
     { name: 'lse', view: lse, kind: 'f32', write: true },
   ];
   const [name, make] =
-    T === 1 ? ['attentionDecode', decodeForward(target)] : ['attention', textsOf(target, plan.form).forward];
+    T === 1 ? ['attentionDecode', decodeForward(target)] : ['attention', textsOf(target).forward];
   return [dispatch(name, plan, make, operands, u32('zero_empty'), [Number(p.zeroEmpty)], B * H, T)];
 }
 
@@ -244,7 +239,7 @@ export function attentionBackwardKernel(
   const plan = planOf(inputs, [g, y], target, p);
   const { unit } = plan;
   const stats = { buffer: scratch(Math.max(B * T * H, 1) * 8) };
-  const texts = textsOf(target, plan.form);
+  const texts = textsOf(target);
   const list: Dispatch[] = [];
   const gradient = { name: 'g', view: g, kind: 'data' } as const;
   const output = { name: 'y', view: y, kind: 'data' } as const;
