@@ -69,7 +69,7 @@ const collected = new FinalizationRegistry<Map<string, Entry<unknown>>>((entries
  *
  * @param fn synchronous; its inputs and result may be tensors, or arrays and plain objects of tensors, numbers, strings
  * @throws GradError where the step reads values on the host, or leaves gradients behind; DataError for inputs of other
- *   kinds
+ *   kinds, and for results on another device than the inputs'
  * @source torch.cuda.graph
  * @example
  * const step = capture((x: Tensor, y: Tensor) => {
@@ -189,6 +189,13 @@ function record<I extends readonly unknown[], O>(
     });
     if (refused) throw refused;
     grads.check();
+    const stray = listTensors(result).find((t) => t.device !== device);
+    if (stray) {
+      throw new DataError(
+        `capture: expected the step's work on ${device.info.name}, got a result on ${stray.device.info.name}; ` +
+          'pass inputs that lie there, or { device }',
+      );
+    }
     for (const end of ends.splice(0)) end();
     capturing.current = null;
     recording = session.end();

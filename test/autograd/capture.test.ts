@@ -8,6 +8,7 @@ import { noGrad } from '../../src/autograd/mode.js';
 import { dropout } from '../../src/autograd/ops/dropout.js';
 import { crossEntropy, mseLoss } from '../../src/autograd/ops/losses.js';
 import { bernoulli, multinomial, rand, randn, randperm } from '../../src/autograd/ops/random.js';
+import { openCPU } from '../../src/device/cpu/device.js';
 import { GradError } from '../../src/device/errors.js';
 import { CharTransformer } from '../../src/models/char-transformer.js';
 import { ReLU, Tanh } from '../../src/nn/activations.js';
@@ -351,6 +352,11 @@ eachDevice('capture', (place) => {
     expect(() => capture((m: unknown) => m)(new Map())).toThrow(
       'capture: expected inputs of tensors, numbers, strings, arrays and plain objects, got a Map',
     );
+    const elsewhere = openCPU({ threads: 1 });
+    expect(() => capture(() => tensor([1], { device: elsewhere }).mul(2), { device: x.device })()).toThrow(
+      `capture: expected the step's work on ${x.device.info.name}, got a result on ${elsewhere.info.name}; pass inputs that lie there, or { device }`,
+    );
+    await elsewhere.close();
     const broken = capture((t: Tensor, fail: boolean) => {
       if (fail) throw new Error('mine');
       return t.mul(3);
