@@ -54,12 +54,15 @@ let first = first_row + ${HEIGHT}u * row_group;`;
 const rowsAt = (name: string, base: string, step: string, count: string): string =>
   each(HEIGHT, (r) => `let ${name}${r} = ${base} + min(first + ${r}u, p.${count} - 1u) * ${step};`);
 
-/** Loads rows from_column … of `name` into shared memory; rows beyond `last` repeat it. Each is a vector longer than it need be: see banks. */
+/**
+ * Loads rows from_column … of `name` into shared memory; those from `end` on are 0, since a weight of 0 does not hide an infinite
+ * value. Each is a vector longer than it need be: see banks.
+ */
 const stage = (b: Block, name: string, n: number, at: string): string => `
 for (var item = local; item < ${b.columns * n}u; item += ${b.threads}u) {
   let column = from_column + item / ${n}u;
   let d = item % ${n}u;
-  ${name}_tile[(item / ${n}u) * ${n + 1}u + d] = read_${name}(${at}, d);
+  ${name}_tile[(item / ${n}u) * ${n + 1}u + d] = select(vec4f(), read_${name}(${at}, d), column < end);
 }`;
 
 /** sums[r, c] = Σ row r of `rows` · column c of the tile `columns`. */
