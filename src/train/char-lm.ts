@@ -70,9 +70,9 @@ export const SMALL: CharLMConfig = {
   dim: 96,
   dropout: 0,
   batchSize: 16,
-  steps: 1200,
+  steps: 2400,
   lr: 3e-3,
-  evaluateEvery: 300,
+  evaluateEvery: 600,
   sampleLength: 160,
 };
 
