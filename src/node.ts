@@ -41,7 +41,13 @@ export {
 } from './train/char-lm.js';
 export { entryToTensor, loadTensors, saveTensors, tensorsToEntries } from './train/checkpoint.js';
 export { type FinetuneHooks, FinetuneJob, prepareFinetune } from './train/finetune.js';
-export { type ConfigSources, type FinetuneConfig, readFinetuneConfig } from './train/finetune-config.js';
+export {
+  type ConfigDefinition,
+  type ConfigOf,
+  type ConfigSources,
+  defineConfig,
+} from './train/config.js';
+export { FINETUNE, type FinetuneConfig } from './train/finetune-config.js';
 export type { Beginning, FinetuneResult, HeldOut, Sample } from './train/finetune-types.js';
 export { LoadProgress } from './train/load-progress.js';
 export { formatDuration, Progress, type ProgressOptions, type ProgressUpdate } from './train/progress.js';

@@ -1,20 +1,16 @@
 import { dirname } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { configOfRun, type FinetuneJob, prepareFinetune, runName } from '../train/finetune.js';
-import {
-  FINETUNE_FIELDS,
-  type FieldInfo,
-  type FinetuneConfig,
-  readFinetuneConfig,
-} from '../train/finetune-config.js';
+import { FINETUNE, type FinetuneConfig } from '../train/finetune-config.js';
 import type { Beginning, FinetuneResult, Sample, SampleStatistics } from '../train/finetune-types.js';
 import { LoadProgress } from '../train/load-progress.js';
 import { formatDuration, Progress } from '../train/progress.js';
 import { listRuns, RunFolder } from '../train/run-folder.js';
 import { describeStart, type Finding } from '../train/sanity.js';
 import type { TrainResult } from '../train/trainer.js';
+import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
 import { announceDevice, quote } from './train.js';
 
 interface Flags extends Record<string, unknown> {
@@ -29,17 +25,14 @@ export function addFinetuneCommand(program: Command): void {
   const command = program
     .command('finetune')
     .description('train a GPT-2 on questions and answers or texts: all of it, or a LoRA adapter')
-    .option('--config <file>', 'JSON file with any of the settings below, by their names in camelCase')
     .option('--out <folder>', 'where run folders go', 'runs')
     .option('--resume [run]', 'continue a run folder bit for bit; without a name, the latest in --out')
     .option('--dry-run', 'check model, data, losses and gradients; train nothing and write nothing');
-  for (const field of FINETUNE_FIELDS) command.addOption(optionOf(field));
-  command
+  addConfigOptions(command, FINETUNE)
     .addHelpText(
       'after',
       `
-Settings come from flags, else from DAWNGRAD_… variables (--batch-size is DAWNGRAD_BATCH_SIZE; lists as JSON, or of paths and
-modules with commas), else from --config, else they are as above. Ctrl-C saves and stops.
+${SETTINGS_HELP} Ctrl-C saves and stops.
 
 The run folder keeps config.json, metrics.jsonl, loss.svg, result.json, checkpoints, and model/ (Hugging Face's layout) or
 adapter/ (PEFT's layout).
@@ -53,23 +46,11 @@ Examples:
     .action((flags: Flags) => finetune(flags));
 }
 
-function optionOf({ kind, flag, placeholder, help, initial }: FieldInfo): Option {
-  const shown =
-    initial === undefined || initial === null || kind === 'flag'
-      ? ''
-      : ` (default: ${[initial].flat().join(', ')})`;
-  if (kind === 'flag')
-    return new Option(initial === true ? `--no-${flag.slice(2)}` : flag, help).default(undefined, '');
-  return new Option(`${flag} <${placeholder}${kind === 'list' ? '...' : ''}>`, help + shown);
-}
-
 async function finetune({ config: file, out, resume, dryRun = false, ...given }: Flags): Promise<void> {
-  const flags = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  // Commander turns --no-capture into a default of true.
-  if (flags.capture === true) delete flags.capture;
+  const flags = givenSettings(given, FINETUNE);
   if (resume !== undefined)
     return resumeRun(out, resume, { ...flags, ...(file ? { config: file } : {}) }, dryRun);
-  const config = await readFinetuneConfig({ file, environment: process.env, flags });
+  const config = await FINETUNE.read({ file, environment: process.env, flags });
   const device = await announceDevice(config.device, config.adapter);
   await work(config, device, {
     dryRun,

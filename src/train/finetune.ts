@@ -20,7 +20,7 @@ import { defaultGenerator } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { saveAdapter } from './adapter.js';
 import { toTensors } from './batches.js';
-import { type FinetuneConfig, parseFinetuneConfig } from './finetune-config.js';
+import { FINETUNE, type FinetuneConfig } from './finetune-config.js';
 import {
   type MaskedTokens,
   measuredPart,
@@ -463,7 +463,7 @@ export function configOfRun(run: RunFolder): FinetuneConfig {
   if (resolved === undefined || digest === undefined) {
     throw new DataError(`finetune: expected a fine-tuning run, got ${run.path}, which another command made`);
   }
-  return parseFinetuneConfig(config, run.file('config.json'));
+  return FINETUNE.parse(config, run.file('config.json'));
 }
 
 /** A folder name for a new run. */

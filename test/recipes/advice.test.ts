@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { readFinetuneConfig } from '../../src/train/finetune-config.js';
+import { FINETUNE } from '../../src/train/finetune-config.js';
 
 const FOLDER = new URL('../../recipes/advice/', import.meta.url);
 
@@ -10,7 +10,7 @@ describe('the advice recipe', () => {
     '%s is a valid configuration',
     async (name) => {
       const file = fileURLToPath(new URL(name, FOLDER));
-      const config = await readFinetuneConfig({ file, environment: {}, flags: { data: ['advice.jsonl'] } });
+      const config = await FINETUNE.read({ file, environment: {}, flags: { data: ['advice.jsonl'] } });
       expect(config.data).toEqual(['advice.jsonl']);
       expect(config.steps).toBeGreaterThan(0);
     },
@@ -18,7 +18,7 @@ describe('the advice recipe', () => {
 
   it('trains a model of about a million parameters', async () => {
     const file = fileURLToPath(new URL('small.json', FOLDER));
-    const { layers, dim, context, vocabSize } = await readFinetuneConfig({ file, flags: { data: ['a'] } });
+    const { layers, dim, context, vocabSize } = await FINETUNE.read({ file, flags: { data: ['a'] } });
     // Embeddings, and 12 d² weights, 13 d biases and norms per block.
     const size = (vocabSize! + context!) * dim! + layers! * (12 * dim! ** 2 + 13 * dim!) + 2 * dim!;
     expect(size).toBeGreaterThan(0.9e6);

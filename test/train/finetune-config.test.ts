@@ -3,13 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type ConfigSources,
-  FINETUNE_FIELDS,
-  nearest,
-  parseFinetuneConfig,
-  readFinetuneConfig,
-} from '../../src/train/finetune-config.js';
+import type { ConfigSources } from '../../src/train/config.js';
+import { FINETUNE } from '../../src/train/finetune-config.js';
+import { nearestName } from '../../src/train/nearest-name.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -24,14 +20,14 @@ async function file(content: unknown): Promise<string> {
 }
 
 const message = (sources: ConfigSources): Promise<string> =>
-  readFinetuneConfig(sources).then(
+  FINETUNE.read(sources).then(
     () => 'no error',
     (error: Error) => `${error.name}: ${error.message}`,
   );
 
-describe('readFinetuneConfig', () => {
+describe('FINETUNE.read', () => {
   it('takes flags before the environment before the file before defaults', async () => {
-    const config = await readFinetuneConfig({
+    const config = await FINETUNE.read({
       file: await file({ data: ['a.txt'], lr: 1, batchSize: 1, seed: 7, targets: ['c_attn'] }),
       environment: {
         DAWNGRAD_LR: '2',
@@ -55,7 +51,7 @@ describe('readFinetuneConfig', () => {
   });
 
   it('reads lists, numbers and truth values of the environment', async () => {
-    const config = await readFinetuneConfig({
+    const config = await FINETUNE.read({
       environment: {
         DAWNGRAD_DATA: 'a.txt, b.txt',
         DAWNGRAD_TARGETS: '["c_attn"]',
@@ -70,7 +66,7 @@ describe('readFinetuneConfig', () => {
   });
 
   it('lets steps of a later source replace epochs of an earlier one', async () => {
-    const config = await readFinetuneConfig({
+    const config = await FINETUNE.read({
       file: await file({ data: ['a'], epochs: 2 }),
       flags: { steps: '10' },
     });
@@ -91,8 +87,8 @@ describe('readFinetuneConfig', () => {
     expect(await message({ environment: { DAWNGRAD_BATCHSIZE: '3' } })).toContain(
       "did you mean 'DAWNGRAD_BATCH_SIZE'?",
     );
-    expect(nearest('lerning', ['lr', 'learning'])).toBe('learning');
-    expect(nearest('zebra', ['lr', 'learning'])).toBeNull();
+    expect(nearestName('lerning', ['lr', 'learning'])).toBe('learning');
+    expect(nearestName('zebra', ['lr', 'learning'])).toBeNull();
   });
 
   it('names the field, where it stands, what was expected and what was there', async () => {
@@ -133,19 +129,19 @@ describe('readFinetuneConfig', () => {
   });
 
   it('reads back what it gave', async () => {
-    const config = await readFinetuneConfig({ flags: { data: ['a'], model: 'scratch', size: 'nano' } });
-    expect(parseFinetuneConfig(JSON.parse(JSON.stringify(config)), 'config.json')).toEqual(config);
+    const config = await FINETUNE.read({ flags: { data: ['a'], model: 'scratch', size: 'nano' } });
+    expect(FINETUNE.parse(JSON.parse(JSON.stringify(config)), 'config.json')).toEqual(config);
   });
 
   it('has a flag, a variable and a word of help for every field', () => {
-    const batch = FINETUNE_FIELDS.find(({ name }) => name === 'batchSize');
+    const batch = FINETUNE.fields.find(({ name }) => name === 'batchSize');
     expect(batch).toMatchObject({
       flag: '--batch-size',
       variable: 'DAWNGRAD_BATCH_SIZE',
       kind: 'number',
       initial: 8,
     });
-    for (const { help, kind, placeholder } of FINETUNE_FIELDS) {
+    for (const { help, kind, placeholder } of FINETUNE.fields) {
       expect(help).not.toBe('');
       expect(placeholder === '').toBe(kind === 'flag');
     }

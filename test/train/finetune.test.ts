@@ -13,7 +13,7 @@ import { loadGPT2, saveGPT2 } from '../../src/models/gpt2-weights.js';
 import { cpuDevice, setDefaultDevice } from '../../src/tensor/default-device.js';
 import { loadAdapter } from '../../src/train/adapter.js';
 import { BEST_WEIGHTS, configOfRun, type FinetuneHooks, prepareFinetune } from '../../src/train/finetune.js';
-import { readFinetuneConfig } from '../../src/train/finetune-config.js';
+import { FINETUNE } from '../../src/train/finetune-config.js';
 import type { FinetuneResult } from '../../src/train/finetune-types.js';
 import { measuredPart, readTextData, samplePrompts, tokenizePart } from '../../src/train/finetune-data.js';
 import { RunFolder } from '../../src/train/run-folder.js';
@@ -63,7 +63,7 @@ async function run(
   flags: Record<string, unknown>,
   hooks: FinetuneHooks = {},
 ): Promise<Outcome> {
-  const config = await readFinetuneConfig({ flags: { data: [advice], ...SHORT, ...flags } });
+  const config = await FINETUNE.read({ flags: { data: [advice], ...SHORT, ...flags } });
   const job = await prepareFinetune(config, device, hooks);
   const checked = await job.check();
   const folderOfRun = await RunFolder.create(folder, name, job.record());
@@ -269,7 +269,7 @@ describe('what is refused or said', () => {
     device.write(model.transformer.wte.weight.buffer, moved);
     await saveGPT2(broken, model, tokenizer);
     const findings = async (path: string) => {
-      const config = await readFinetuneConfig({
+      const config = await FINETUNE.read({
         flags: { data: [advice], ...SHORT, blockSize: 16, model: path },
       });
       return (await (await prepareFinetune(config, device)).check()).findings.map(({ code }) => code);
@@ -289,7 +289,7 @@ describe('what is refused or said', () => {
       targets: ['c_attn'],
       blockSize: 16,
     };
-    const job = await prepareFinetune(await readFinetuneConfig({ flags }), device);
+    const job = await prepareFinetune(await FINETUNE.read({ flags }), device);
     const { losses, findings } = await job.check();
     expect(losses.validation).toBeCloseTo(Math.log(50_257), 1);
     expect(findings.map(({ code }) => code)).toEqual(['start-too-high']);
