@@ -1,7 +1,13 @@
 /** Small parquet files for tests. */
-import { writeFileSync } from 'node:fs';
+import { openAsBlob, writeFileSync } from 'node:fs';
 import { type DataType, Field, Schema, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
-import { Compression, Table as WasmTable, WriterPropertiesBuilder, writeParquet } from 'parquet-wasm';
+import {
+  Compression,
+  ParquetFile,
+  Table as WasmTable,
+  WriterPropertiesBuilder,
+  writeParquet,
+} from 'parquet-wasm';
 
 export type Codec = 'UNCOMPRESSED' | 'SNAPPY' | 'GZIP' | 'BROTLI' | 'ZSTD' | 'LZ4_RAW';
 
@@ -21,4 +27,15 @@ export function writeParquetFile(
     .setMaxRowGroupSize(rowGroup)
     .build();
   writeFileSync(path, writeParquet(WasmTable.fromIPCStream(tableToIPC(table, 'stream')), properties));
+}
+
+/** Where each row group of a file with one column begins, in bytes: one after the other, behind the magic number. */
+export async function groupOffsets(path: string): Promise<number[]> {
+  const metadata = (await ParquetFile.fromFile(await openAsBlob(path))).metadata();
+  let offset = 4;
+  return Array.from({ length: metadata.numRowGroups() }, (_, i) => {
+    const start = offset;
+    offset += Number(metadata.rowGroup(i).column(0).compressedSize());
+    return start;
+  });
 }
