@@ -45,7 +45,7 @@ export async function openModel(
 }
 
 /** A trained model: of a folder or the Hub, the one that a run has left, or an adapter merged into its base. */
-async function openTrained(
+export async function openTrained(
   name: string,
   options: PretrainedOptions,
 ): Promise<{ model: GPT2; tokenizer: Tokenizer }> {
