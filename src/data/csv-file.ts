@@ -12,6 +12,8 @@ export interface CsvOptions {
   readonly delimiter?: string;
   /** Around values that hold delimiters or line breaks; `"` by default, null for none. */
   readonly quote?: string | null;
+  /** Name of a column to add: the line in which each row ends, from 1, for messages about its values. */
+  readonly lineColumn?: string;
 }
 
 /**
@@ -30,7 +32,13 @@ export async function openCsv(path: string, options: CsvOptions = {}): Promise<T
   if (doubled !== undefined) {
     throw new DataError(`openCsv: expected names of columns that differ, got ${doubled} twice in ${path}`);
   }
-  const table = { source: path, columns };
+  const { lineColumn } = options;
+  if (lineColumn !== undefined && columns.includes(lineColumn)) {
+    throw new DataError(
+      `openCsv: expected a name for the column of lines that is free, got ${lineColumn}, which ${path} has`,
+    );
+  }
+  const table = { source: path, columns: lineColumn === undefined ? columns : [...columns, lineColumn] };
 
   async function* rows(): AsyncGenerator<Row> {
     let isHeader = true;
@@ -45,7 +53,11 @@ export async function openCsv(path: string, options: CsvOptions = {}): Promise<T
             'quote values that hold the delimiter',
         );
       }
-      yield Object.fromEntries(columns.map((name, i) => [name, values[i] === '' ? null : values[i]]));
+      const row: Row = Object.fromEntries(
+        columns.map((name, i) => [name, values[i] === '' ? null : values[i]]),
+      );
+      if (lineColumn !== undefined) row[lineColumn] = line;
+      yield row;
     }
   }
   return { ...table, rows: (selection) => select(table, rows(), selection) };

@@ -88,6 +88,15 @@ describe('CSV and TSV', () => {
     await expect(read(quotes)).rejects.toThrow(`openCsv: cannot read ${quotes}: Quote Not Closed`);
   });
 
+  it('says in which line each row ends, where wanted', async () => {
+    const path = write('lines.csv', 'a,b\n1,x\n\n2,"y\nz"\n3\n');
+    const rows = await read(path, { lineColumn: 'line' });
+    expect(rows.map(({ line }) => line)).toEqual([2, 5, 6]);
+    await expect(read(path, { lineColumn: 'b' })).rejects.toThrow(
+      `openCsv: expected a name for the column of lines that is free, got b, which ${path} has`,
+    );
+  });
+
   it('refuses rows that are too long, names that are equal, and files without names', async () => {
     const long = write('long.csv', 'a,b\n1,2\n1,2,3\n');
     await expect(read(long)).rejects.toThrow(
