@@ -11,12 +11,14 @@ import { listRuns, RunFolder } from '../train/run-folder.js';
 import { describeStart, type Finding } from '../train/sanity.js';
 import type { TrainResult } from '../train/trainer.js';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
+import { stopAtOption } from './options.js';
 import { announceDevice, quote } from './train.js';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
   out: string;
   resume?: string | true;
+  stopAt?: number;
   dryRun?: boolean;
 }
 
@@ -27,6 +29,7 @@ export function addFinetuneCommand(program: Command): void {
     .description('train a GPT-2 on questions and answers or texts: all of it, or a LoRA adapter')
     .option('--out <folder>', 'where run folders go', 'runs')
     .option('--resume [run]', 'continue a run folder bit for bit; without a name, the latest in --out')
+    .addOption(stopAtOption())
     .option('--dry-run', 'check model, data, losses and gradients; train nothing and write nothing');
   addConfigOptions(command, FINETUNE)
     .addHelpText(
@@ -46,14 +49,22 @@ Examples:
     .action((flags: Flags) => finetune(flags));
 }
 
-async function finetune({ config: file, out, resume, dryRun = false, ...given }: Flags): Promise<void> {
+async function finetune({
+  config: file,
+  out,
+  resume,
+  stopAt,
+  dryRun = false,
+  ...given
+}: Flags): Promise<void> {
   const flags = givenSettings(given, FINETUNE);
   if (resume !== undefined)
-    return resumeRun(out, resume, { ...flags, ...(file ? { config: file } : {}) }, dryRun);
+    return resumeRun(out, resume, { ...flags, ...(file ? { config: file } : {}) }, { stopAt, dryRun });
   const config = await FINETUNE.read({ file, environment: process.env, flags });
   const device = await announceDevice(config.device, config.adapter);
   await work(config, device, {
     dryRun,
+    stopAt,
     openRun: (job) => RunFolder.create(out, runName(config), job.record()),
   });
 }
@@ -62,7 +73,7 @@ async function resumeRun(
   out: string,
   which: string | true,
   given: Record<string, unknown>,
-  dryRun: boolean,
+  how: Pick<Work, 'dryRun' | 'stopAt'>,
 ): Promise<void> {
   const path = which === true ? (await listRuns(out))[0]?.path : which;
   if (path === undefined) {
@@ -79,11 +90,12 @@ async function resumeRun(
   }
   const config = configOfRun(run);
   const device = await announceDevice(kind ?? config.device, adapter ?? config.adapter);
-  await work(config, device, { dryRun, run });
+  await work(config, device, { ...how, run });
 }
 
 interface Work {
   readonly dryRun: boolean;
+  readonly stopAt?: number;
   /** The run to go on with. */
   readonly run?: RunFolder;
   openRun?(job: FinetuneJob): Promise<RunFolder>;
@@ -93,7 +105,7 @@ interface Work {
 async function work(
   config: FinetuneConfig,
   device: Device,
-  { dryRun, run: old, openRun }: Work,
+  { dryRun, stopAt, run: old, openRun }: Work,
 ): Promise<void> {
   const controller = new AbortController();
   let progress: Progress | null = null;
@@ -110,6 +122,7 @@ async function work(
   try {
     const job = await prepareFinetune(config, device, {
       signal: controller.signal,
+      stopAt,
       onProgress: (update) => progress?.update(update),
       onEvaluate: ({ step, validation, best }) =>
         say(

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for integers of at least `min`. */
 export function integer(min: number): (text: string) => number {
@@ -21,4 +21,11 @@ export function number(min: number, max = Infinity): (text: string) => number {
     }
     return n;
   };
+}
+
+/** --stop-at, which belongs to a call of a command as --resume does, and is no setting of the run. */
+export function stopAtOption(): Option {
+  return new Option('--stop-at <step>', 'save and stop after this step, for --resume to go on').argParser(
+    integer(1),
+  );
 }

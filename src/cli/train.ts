@@ -7,11 +7,12 @@ import { type CharLM, type CharLMConfig, defaultConfig, prepareCharLM } from '..
 import { Progress } from '../train/progress.js';
 import { listRuns, RunFolder } from '../train/run-folder.js';
 import { LAST } from '../train/trainer.js';
-import { integer, number } from './options.js';
+import { stopAtOption, integer, number } from './options.js';
 
 interface TrainFlags extends Partial<CharLMConfig> {
   out: string;
   resume?: string | true;
+  stopAt?: number;
 }
 
 /** `dawngrad train`: the main job. */
@@ -24,6 +25,7 @@ export function addTrainCommand(program: Command): void {
     .option('--adapter <name>', "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'")
     .option('--out <folder>', 'where run folders go', 'runs')
     .option('--resume [run]', 'continue a run folder; without a name, the latest in --out')
+    .addOption(stopAtOption())
     .option('--steps <n>', 'optimizer steps', integer(1))
     .option('--batch-size <n>', 'windows per step', integer(1))
     .option('--block-size <n>', 'context length in characters', integer(1))
@@ -57,16 +59,16 @@ Examples:
   $ dawngrad train --resume`,
     )
     .action(async (flags: TrainFlags) => {
-      const { out, resume, capture, ...settings } = flags;
+      const { out, resume, stopAt, capture, ...settings } = flags;
       const given = capture === false ? { ...settings, capture } : settings;
-      await (resume === undefined ? startRun(out, given) : resumeRun(out, resume, given));
+      await (resume === undefined ? startRun(out, given, stopAt) : resumeRun(out, resume, given, stopAt));
     });
 }
 
-async function startRun(out: string, given: Partial<CharLMConfig>): Promise<void> {
+async function startRun(out: string, given: Partial<CharLMConfig>, stopAt?: number): Promise<void> {
   const device = await announceDevice(given.device ?? 'auto', given.adapter ?? null);
   const config: CharLMConfig = { ...defaultConfig(device), ...given };
-  await work(config, device, async (job) => {
+  await work(config, device, stopAt, async (job) => {
     const name = basename(job.novel.title)
       .replace(/\.[^.]*$/, '')
       .replace(/[^\p{L}\p{N}._ -]+/gu, '-');
@@ -80,7 +82,12 @@ async function startRun(out: string, given: Partial<CharLMConfig>): Promise<void
   });
 }
 
-async function resumeRun(out: string, which: string | true, given: Partial<CharLMConfig>): Promise<void> {
+async function resumeRun(
+  out: string,
+  which: string | true,
+  given: Partial<CharLMConfig>,
+  stopAt?: number,
+): Promise<void> {
   const path = which === true ? (await listRuns(out))[0]?.path : which;
   if (path === undefined)
     throw new DataError(
@@ -95,7 +102,7 @@ async function resumeRun(out: string, which: string | true, given: Partial<CharL
   }
   const wanted = kind === 'auto' ? run.config.device : kind;
   const device = await announceDevice(wanted, adapter ?? run.config.adapter);
-  await work(run.config, device, async (job) => {
+  await work(run.config, device, stopAt, async (job) => {
     job.trainer.attach(run);
     await job.trainer.resume();
     console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);
@@ -129,6 +136,7 @@ function shorten(reason: string): string {
 async function work(
   config: CharLMConfig,
   device: Device,
+  stopAt: number | undefined,
   openRun: (job: CharLM) => Promise<RunFolder>,
 ): Promise<void> {
   const controller = new AbortController();
@@ -145,6 +153,7 @@ async function work(
   try {
     const job = prepareCharLM(config, device, {
       signal: controller.signal,
+      stopAt,
       onProgress: (update) => progress?.update(update),
       onEvaluate: async ({ step, validation, best }) => {
         say(

@@ -126,7 +126,7 @@ const QUICK_EVALUATION_TOKENS = 16_384;
 export function prepareCharLM(
   config: CharLMConfig,
   device: Device,
-  hooks: Pick<TrainerOptions<TokenBatch>, 'onProgress' | 'onEvaluate' | 'signal'> = {},
+  hooks: Pick<TrainerOptions<TokenBatch>, 'onProgress' | 'onEvaluate' | 'signal' | 'stopAt'> = {},
 ): CharLM {
   const novel = readNovel(config.text ?? undefined);
   if (config.digest && config.digest !== novel.digest) {

@@ -71,7 +71,7 @@ const EVALUATIONS = 10;
 const WATCHED_BATCHES = 4;
 
 export interface FinetuneHooks
-  extends Pick<TrainerOptions<TokenBlock>, 'onProgress' | 'onEvaluate' | 'signal'> {
+  extends Pick<TrainerOptions<TokenBlock>, 'onProgress' | 'onEvaluate' | 'signal' | 'stopAt'> {
   /** What is noticed while training. */
   onFinding?(finding: Finding): void;
   onLoad?(progress: PretrainedProgress): void;

@@ -19,6 +19,19 @@ import type { RunFolder } from './run-folder.js';
 
 export type Precision = 'float32' | 'mixed';
 
+/** What an evaluation found, where that is more than a loss. */
+export interface Evaluation {
+  /** Validation loss. */
+  readonly validation: number;
+  /**
+   * What the best weights and early stopping go by, such as an accuracy: larger is better, and of equals the smaller loss.
+   * Default: minus the loss.
+   */
+  readonly score?: number;
+  /** Further figures for `metrics.jsonl`. */
+  readonly metrics?: Readonly<Record<string, number>>;
+}
+
 /** @typeParam Inputs what the loss is computed from: the batch on the device */
 export interface TrainerOptions<Batch, Inputs = Batch> {
   readonly model: Module;
@@ -47,7 +60,7 @@ export interface TrainerOptions<Batch, Inputs = Batch> {
   /** Largest global gradient norm. Default: no clipping. */
   readonly clipNorm?: number;
   /** Validation loss; the model is in eval mode and gradients are off for operations run at once inside. */
-  evaluate?(): Promise<number>;
+  evaluate?(): Promise<number | Evaluation>;
   /** Steps between evaluations, each followed by a checkpoint. Default: only at the end. */
   readonly evaluateEvery?: number;
   /** Steps between checkpoints, beside those that follow evaluations. Default: none. */
@@ -73,13 +86,19 @@ export interface TrainerOptions<Batch, Inputs = Batch> {
   onEvaluate?(result: { step: number; validation: number; best: boolean }): void | Promise<void>;
   /** Stops after the current step, with a checkpoint. */
   readonly signal?: AbortSignal;
+  /**
+   * Stops after this step as the signal does: all is saved, and resuming goes on as if it had never stopped. Schedule and
+   * evaluations stay those of `steps`. Default: never.
+   */
+  readonly stopAt?: number;
 }
 
 export interface TrainResult {
   readonly step: number;
   /** Last validation loss, NaN before the first evaluation. */
   readonly validation: number;
-  readonly best: { readonly step: number; readonly validation: number };
+  /** The evaluation whose weights are the best, by its score. */
+  readonly best: Best;
   readonly stopped: 'finished' | 'early stopping' | 'interrupted';
   /** Steps that mixed precision left out because their gradients were infinite. */
   readonly skipped: number;
@@ -92,6 +111,13 @@ export const LAST = 'last.safetensors';
 /** Weights alone, under the module's own names, of the best evaluation. */
 export const BEST = 'model.safetensors';
 
+/** An evaluation that no other was better than. */
+export interface Best {
+  readonly step: number;
+  readonly validation: number;
+  readonly score: number;
+}
+
 /** A loss that is still on the device. */
 interface PendingLoss {
   readonly step: number;
@@ -102,7 +128,7 @@ interface PendingLoss {
 /** What a checkpoint says beside tensors. */
 interface Progress {
   readonly step: number;
-  readonly best: { step: number; validation: number };
+  readonly best: Best;
   readonly sinceBest: number;
   readonly validation: number;
   readonly seconds: number;
@@ -122,7 +148,7 @@ interface Progress {
  */
 export class Trainer<Batch, Inputs = Batch> {
   step = 0;
-  private best = { step: 0, validation: Infinity };
+  private best: Best = { step: 0, validation: Infinity, score: -Infinity };
   private validation = Number.NaN;
   private sinceBest = 0;
   private seconds = 0;
@@ -133,10 +159,12 @@ export class Trainer<Batch, Inputs = Batch> {
   private readonly scaler: GradScaler;
 
   constructor(readonly options: TrainerOptions<Batch, Inputs>) {
-    const { steps, accumulate = 1 } = options;
+    const { steps, accumulate = 1, stopAt = steps } = options;
     this.run = options.run;
     if (!Number.isInteger(steps) || steps < 0)
       throw new DataError(`Trainer: expected steps to be a non-negative integer, got ${steps}`);
+    if (!Number.isInteger(stopAt) || stopAt < 0)
+      throw new DataError(`Trainer: expected stopAt to be a non-negative integer, got ${stopAt}`);
     if (!Number.isInteger(accumulate) || accumulate < 1) {
       throw new DataError(`Trainer: expected accumulate to be a positive integer, got ${accumulate}`);
     }
@@ -156,13 +184,18 @@ export class Trainer<Batch, Inputs = Batch> {
   /** Runs until the last step, early stopping or the signal. */
   async train(): Promise<TrainResult> {
     const { model, steps, evaluateEvery = steps, patience = Infinity, readEvery = 10, signal } = this.options;
-    const { checkpointEvery = Infinity } = this.options;
+    const { checkpointEvery = Infinity, stopAt = steps } = this.options;
+    const isAtStop = (): boolean => this.step < steps && this.step >= stopAt;
+    const mustStop = (): boolean => isAtStop() || (this.step < steps && signal?.aborted === true);
     model.train();
     let pending: PendingLoss[] = [];
     let since = performance.now();
+    // A run that was resumed may stand where it is to stop.
     let stopped: TrainResult['stopped'] = 'finished';
+    if (this.sinceBest >= patience) stopped = 'early stopping';
+    else if (isAtStop()) stopped = 'interrupted';
     let evaluated = -1;
-    while (this.step < steps) {
+    while (this.step < steps && stopped === 'finished') {
       // The rate that this step uses; the scheduler moves it on.
       const { lr } = this.options.optimizer.paramGroups[0];
       const loss = await this.trainStep();
@@ -172,7 +205,7 @@ export class Trainer<Batch, Inputs = Batch> {
       pending.push({ step: this.step, loss, lr });
       const evaluateNow = this.step % evaluateEvery === 0 || this.step === steps;
       const saveNow = this.step % checkpointEvery === 0 && !evaluateNow;
-      if (pending.length >= readEvery || evaluateNow || saveNow || signal?.aborted) {
+      if (pending.length >= readEvery || evaluateNow || saveNow || mustStop()) {
         since = await this.report(pending, since);
         pending = [];
       }
@@ -189,7 +222,7 @@ export class Trainer<Batch, Inputs = Batch> {
         await this.save();
         since = performance.now();
       }
-      if (signal?.aborted && this.step < steps) {
+      if (mustStop()) {
         stopped = 'interrupted';
         break;
       }
@@ -282,12 +315,18 @@ export class Trainer<Batch, Inputs = Batch> {
       return;
     }
     model.eval();
-    this.validation = await evaluate();
+    const found = await evaluate();
     model.train();
-    const best = this.validation < this.best.validation;
-    if (best) this.best = { step: this.step, validation: this.validation };
+    const {
+      validation,
+      score = -validation,
+      metrics,
+    } = typeof found === 'number' ? { validation: found } : found;
+    this.validation = validation;
+    const best = score > this.best.score || (score === this.best.score && validation < this.best.validation);
+    if (best) this.best = { step: this.step, validation, score };
     this.sinceBest = best ? 0 : this.sinceBest + 1;
-    run?.appendMetrics({ step: this.step, validation: this.validation });
+    run?.appendMetrics({ step: this.step, validation, ...metrics });
     if (best && run)
       await saveTensors(run.file(this.options.bestFile ?? BEST), this.weights(), {
         format: 'pt',
@@ -392,7 +431,9 @@ export class Trainer<Batch, Inputs = Batch> {
     batches.load(progress.batches);
     defaultGenerator.setState(progress.random);
     this.step = progress.step;
-    this.best = { step: progress.best.step, validation: progress.best.validation ?? Infinity };
+    const { step, validation, score } = progress.best;
+    // JSON has no infinite numbers; checkpoints of old say no score.
+    this.best = { step, validation: validation ?? Infinity, score: score ?? -(validation ?? Infinity) };
     this.sinceBest = progress.sinceBest;
     this.validation = progress.validation ?? Number.NaN;
     this.seconds = progress.seconds;

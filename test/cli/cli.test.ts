@@ -169,6 +169,22 @@ describe('dawngrad', () => {
     for (const [key, t] of a.tensors) expect(b.tensors.get(key)!.data, key).toEqual(t.data);
   });
 
+  it('stops at a step with exit code 0, and resumes bit for bit', async () => {
+    const args = train('--steps', '30', '--evaluate-every', '20', '--seed', '5');
+    const whole = await dawngrad(args);
+    const part = await dawngrad([...args, '--stop-at', '12']);
+    expect(part.code).toBe(0);
+    expect(part.out).toContain('Stopped at step 12 of 30; everything is saved. Resume with:');
+    const [name, cut] = [whole, part].map(({ out }) => /Run folder (.*)\n/.exec(out)![1]);
+    const next = await dawngrad(['train', '--resume', cut, '--stop-at', '25']);
+    expect(next.out).toContain('Stopped at step 25 of 30');
+    expect((await dawngrad(['train', '--resume', cut])).out).toContain('Held-out text, all');
+    const [a, b] = await Promise.all(
+      [name, cut].map((n) => readSafetensorsFile(join(n, 'last.safetensors'))),
+    );
+    for (const [key, t] of a.tensors) expect(b.tensors.get(key)!.data, key).toEqual(t.data);
+  });
+
   it('answers wrong use in words, with exit code 1 and no folder left behind', async () => {
     const fails = async (
       args: string[],

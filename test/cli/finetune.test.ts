@@ -187,6 +187,20 @@ describe('dawngrad finetune', () => {
     expect(existsSync(join(folder, 'runs', 'stopped', 'last.safetensors'))).toBe(true);
   }, 120_000);
 
+  it('stops at a step that is told, and goes on bit for bit', async () => {
+    const whole = dawngrad(['finetune', '--config', await settings('in-one', { steps: 24 })]);
+    const first = ['--config', await settings('in-parts', { steps: 24 })];
+    for (const args of [first, ['--resume', 'runs/in-parts']]) {
+      const stopAt = args === first ? 9 : 16;
+      const { code, out } = await dawngrad(['finetune', ...args, '--stop-at', String(stopAt)]);
+      expect(code).toBe(0);
+      expect(out).toContain(`Stopped at step ${stopAt} of 24; everything is saved.`);
+    }
+    expect((await dawngrad(['finetune', '--resume', 'runs/in-parts'])).code).toBe(0);
+    expect((await whole).code).toBe(0);
+    expect(await bits(join(folder, 'runs', 'in-parts'))).toEqual(await bits(join(folder, 'runs', 'in-one')));
+  }, 120_000);
+
   it('checks everything and writes nothing with --dry-run', async () => {
     const args = ['finetune', '--config', await settings('dry'), '--out', 'dry-runs', '--dry-run'];
     const { code, out } = await dawngrad(args, { DAWNGRAD_LR: '1e-4' });

@@ -101,6 +101,30 @@ describe('Trainer', () => {
     for (const [name, t] of a.tensors) expect(b.tensors.get(name)!.data, name).toEqual(t.data);
   });
 
+  it('stops at a step, between evaluations and at one, and goes on bit for bit', async () => {
+    const whole = await RunFolder.create(base, 'whole', {});
+    const result = await trainer(whole).train();
+    const parts = await RunFolder.create(base, 'parts', {});
+    for (const stopAt of [7, 10, 10, 21, 99]) {
+      const t = trainer(parts, { stopAt });
+      if (stopAt > 7) await t.resume();
+      const { step, stopped, validation } = await t.train();
+      expect(step).toBe(Math.min(stopAt, 30));
+      expect(stopped).toBe(stopAt < 30 ? 'interrupted' : 'finished');
+      if (stopAt === 99) expect(validation).toBe(result.validation);
+    }
+    expect(await metrics(parts)).toEqual(await metrics(whole));
+    const files = [LAST, BEST].map((name) =>
+      [whole, parts].map((run) => readSafetensorsFile(run.file(name))),
+    );
+    for (const [a, b] of await Promise.all(files.map((pair) => Promise.all(pair)))) {
+      for (const [name, t] of a.tensors) expect(b.tensors.get(name)!.data, name).toEqual(t.data);
+    }
+    expect(() => trainer(undefined, { stopAt: 1.5 })).toThrow(
+      new DataError('Trainer: expected stopAt to be a non-negative integer, got 1.5'),
+    );
+  });
+
   it('leaves a curve, the metrics, and the best weights under the names of the module', async () => {
     const run = await RunFolder.create(base, 'files', {});
     const t = trainer(run);
