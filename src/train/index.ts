@@ -78,6 +78,7 @@ export {
 } from './html-report.js';
 export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
+export { correctedResampledTTest, type ResampledTTest } from './resampled-t-test.js';
 export {
   checkGradients,
   checkPositions,
