@@ -1,13 +1,8 @@
 /** Batches out of a dataset: shuffled, collated, fetched ahead, and resumable at any batch. */
 import { DataError } from '../device/errors.js';
 import { type Collated, defaultCollate } from './collate.js';
-import { HostRandom, permutation } from './random.js';
-
-/** A dataset with examples by index; `get` may be asynchronous. An array with a `get` is one, and so is any class like it. */
-export interface Dataset<Item> {
-  readonly length: number;
-  get(index: number): Item | Promise<Item>;
-}
+import { Dataset, type IndexedDataset } from './dataset.js';
+import { epochRandom, permutation } from './random.js';
 
 /** How a `DataLoader` makes batches. */
 export interface DataLoaderOptions<Item, Batch> {
@@ -64,36 +59,35 @@ export class DataLoader<Item, Batch = Collated<Item>> {
   private readonly collate: (items: Item[]) => Batch;
   private position = { epoch: 0, batch: 0 };
   private resumeAt: { epoch: number; batch: number } | undefined;
+  private readonly dataset: IndexedDataset<Item>;
 
   /**
-   * @param dataset `length` and `get(index)`
+   * @param examples `length` and `get(index)`, or a `Dataset` whose items can be had by number
    * @param options see `DataLoaderOptions`
-   * @throws DataError when the options leave no batch
+   * @throws DataError when the options leave no batch, or the dataset is a stream
    */
-  constructor(
-    private readonly dataset: Dataset<Item>,
-    options: DataLoaderOptions<Item, Batch> = {},
-  ) {
+  constructor(examples: IndexedDataset<Item> | Dataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
+    this.dataset = examples instanceof Dataset ? examples.indexed() : examples;
     this.batchSize = options.batchSize ?? 1;
     this.shuffle = options.shuffle ?? false;
     this.seed = options.seed ?? 0;
     this.dropLast = options.dropLast ?? false;
     this.prefetch = options.prefetch ?? 2;
     this.collate = options.collate ?? (defaultCollate as unknown as (items: Item[]) => Batch);
-    const examples = dataset.length;
-    if (!isCount(examples) || examples === 0) {
-      throw new DataError(`DataLoader: expected a dataset of at least one example, got length ${examples}`);
+    const count = this.dataset.length;
+    if (!isCount(count) || count === 0) {
+      throw new DataError(`DataLoader: expected a dataset of at least one example, got length ${count}`);
     }
     if (!isCount(this.batchSize) || this.batchSize === 0) {
       throw new DataError(`DataLoader: expected batchSize of at least 1, got ${this.batchSize}`);
     }
     if (!isCount(this.prefetch))
       throw new DataError(`DataLoader: expected prefetch of at least 0, got ${this.prefetch}`);
-    const batches = examples / this.batchSize;
+    const batches = count / this.batchSize;
     this.length = this.dropLast ? Math.floor(batches) : Math.ceil(batches);
     if (this.length === 0) {
       throw new DataError(
-        `DataLoader: expected at least one full batch, got ${examples} examples for batchSize ${this.batchSize}; ` +
+        `DataLoader: expected at least one full batch, got ${count} examples for batchSize ${this.batchSize}; ` +
           'use a smaller batchSize, or dropLast: false',
       );
     }
@@ -194,11 +188,8 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     this.position = batch + 1 < this.length ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
   }
 
-  /** The order of an epoch. Seed and epoch are mixed, so that epoch 1 of seed 0 is not epoch 0 of seed 1. */
   private order(epoch: number): Int32Array | undefined {
-    if (!this.shuffle) return undefined;
-    const mixed = new HostRandom(this.seed).uint32() * 2 ** 21 + (epoch % 2 ** 21);
-    return permutation(this.dataset.length, new HostRandom(mixed));
+    return this.shuffle ? permutation(this.dataset.length, epochRandom(this.seed, epoch)) : undefined;
   }
 
   private indices(order: Int32Array | undefined, batch: number): number[] {

@@ -10,9 +10,16 @@ export {
   DataLoader,
   type DataLoaderOptions,
   type DataLoaderState,
-  type Dataset,
   type Epoch,
 } from './data-loader.js';
+export {
+  type BatchOptions,
+  Dataset,
+  type DatasetInput,
+  type IndexedDataset,
+  type ShuffleOptions,
+} from './dataset.js';
+export { DatasetBatches, type DatasetPosition } from './dataset-batches.js';
 export {
   chooseColumns,
   collectDocuments,
@@ -33,6 +40,18 @@ export {
   type MissingValues,
   type SimilarPair,
 } from './explore.js';
+export {
+  CategoryEncoder,
+  type CategoryOptions,
+  MedianImputer,
+  type MedianImputerJSON,
+  type MedianImputerOptions,
+  missingFlags,
+  type NameColumn,
+  type NumberColumn,
+  StandardScaler,
+  type StandardScalerJSON,
+} from './features.js';
 export { type ClassCounts, type LogOddsOptions, logOdds, type TypicalWord } from './log-odds.js';
 export { stripTags } from './markup.js';
 export {

@@ -95,6 +95,11 @@ export function permutation(n: number, random: HostRandom): Int32Array {
   return order;
 }
 
+/** The generator of one epoch. Seed and epoch are mixed, so that epoch 1 of seed 0 is not epoch 0 of seed 1. */
+export function epochRandom(seed: number, epoch: number): HostRandom {
+  return new HostRandom(new HostRandom(seed).uint32() * 2 ** 21 + (epoch % 2 ** 21));
+}
+
 function rotateLeft(x: number, bits: number): number {
   return (x << bits) | (x >>> (32 - bits));
 }

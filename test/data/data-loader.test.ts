@@ -1,17 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { defaultCollate, type HostTensor, stack } from '../../src/data/collate.js';
-import { DataLoader, type Dataset } from '../../src/data/data-loader.js';
+import { DataLoader } from '../../src/data/data-loader.js';
+import { Dataset, type IndexedDataset } from '../../src/data/dataset.js';
 import { SlidingWindowDataset } from '../../src/data/text.js';
 import { DataError } from '../../src/device/errors.js';
 
-const numbers = (length: number): Dataset<number> => ({ length, get: (i) => i });
+const numbers = (length: number): IndexedDataset<number> => ({ length, get: (i) => i });
 const asList = (items: number[]) => items;
 
 /** Fetches take turns in an order of their own; `most` is the most that were ever in flight. */
 function slow(length: number, failAt = -1) {
   const log = { most: 0, now: 0, asked: 0 };
-  const dataset: Dataset<number> = {
+  const dataset: IndexedDataset<number> = {
     length,
     async get(i) {
       log.asked++;
@@ -250,5 +251,15 @@ describe('defaultCollate', () => {
     ['nothing', [], 'collate: expected at least one example, got none'],
   ])('refuses %s', (_, items, message) => {
     expect(() => defaultCollate(items)).toThrow(new DataError(message));
+  });
+});
+
+describe('DataLoader of a Dataset', () => {
+  it('takes one with items by number, and says why it cannot take a stream', () => {
+    const squares = Dataset.from([1, 2, 3]).map((x) => x * x);
+    expect([...new DataLoader(squares, { batchSize: 2, collate: asList }).epoch()]).toEqual([[1, 4], [9]]);
+    expect(() => new DataLoader(squares.filter((x) => x > 1))).toThrow(
+      'Dataset.indexed: expected items by number and an end, got a stream (of an iterable, a function, or after filter); collect it with toArray()',
+    );
   });
 });
