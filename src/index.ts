@@ -154,6 +154,7 @@ export { all, any, prod } from './autograd/ops/reduce.js';
 export { ceil, clamp, floor, round, sign, trunc } from './autograd/ops/rounding.js';
 export { maskedFill, where } from './autograd/ops/select.js';
 export { logSoftmax, softmax } from './autograd/ops/softmax.js';
+export { sparseLinear } from './autograd/ops/sparse-linear.js';
 export { chunk, split, unbind } from './autograd/ops/split.js';
 export { logsumexp, std, type VarOptions, var_, var_ as var } from './autograd/ops/statistics.js';
 export { type TopkOptions, topk } from './autograd/ops/topk.js';
@@ -185,6 +186,7 @@ export {
 } from './autograd/ops/views.js';
 export { type ProfileOptions, profile } from './autograd/profile.js';
 export type { HostSpan, ProfiledStep, ProfileReport, ProfileRow } from './autograd/profile-report.js';
+export { type WireTensors, Wiring } from './autograd/wiring.js';
 // Everything above this layer
 /** Texts, vocabularies, batches, count baselines, and the safetensors format in memory. Files are in `dawngrad/node`. */
 export * as data from './data/index.js';

@@ -20,6 +20,7 @@ import { recurrents } from './op-info/recurrent.js';
 import { reductions } from './op-info/reduce.js';
 import { rowOps } from './op-info/row.js';
 import { select } from './op-info/select.js';
+import { sparseLinears } from './op-info/sparse-linear.js';
 import { topks } from './op-info/topk.js';
 import type { OpInfo } from './op-info/types.js';
 import { unary } from './op-info/unary.js';
@@ -30,6 +31,7 @@ export const opInfo: readonly OpInfo[] = [
   ...views,
   ...matmuls,
   ...linears,
+  ...sparseLinears,
   ...attention,
   ...reductions,
   ...losses,
