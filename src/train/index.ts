@@ -104,3 +104,4 @@ export {
   type TokenSequence,
   tokenBaselines,
 } from './text-metrics.js';
+export { type ZeroShotOptions, zeroShot } from './zero-shot.js';
