@@ -72,6 +72,22 @@ def flat(result):
 
 
 T, B, I, H = 5, 3, 4, 3
+LENGTHS = [3, 5, 1, 3]
+
+
+def packed(module, lstm, batch_first):
+    """Sequences of LENGTHS from states: packed results, the same padded, and the last states."""
+
+    def call(x, *s):
+        steps = torch.nn.utils.rnn.pack_padded_sequence(x, LENGTHS, batch_first, enforce_sorted=False)
+        y, h = module(steps, s if lstm else s[0])
+        padded, lengths = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first, padding_value=0.5)
+        assert lengths.tolist() == LENGTHS
+        return [y.data, padded, *(h if lstm else [h])]
+
+    return call
+
+
 cases = {}
 for name, make in [
     ("LSTM", torch.nn.LSTM),
@@ -94,6 +110,17 @@ for name, make in [
             cases[f"{name}, {what}, from a state"] = case(
                 module, [x, *states], lambda x, *s: flat(module(x, s if lstm else s[0]))
             )
+    for what, options in [
+        ("one layer", dict()),
+        ("two layers, bidirectional, batch first", dict(num_layers=2, bidirectional=True, batch_first=True)),
+    ]:
+        module = make(I, H, **options)
+        n = 4 if "num_layers" in options else 1
+        shape = (len(LENGTHS), T, I) if "batch_first" in options else (T, len(LENGTHS), I)
+        states = [wave((n, len(LENGTHS), H), 21 + i) for i in range(2 if lstm else 1)]
+        cases[f"{name}, packed, {what}"] = case(
+            module, [wave(shape, 20), *states], packed(module, lstm, "batch_first" in options)
+        )
     module = make(I, H)
     cases[f"{name}, unbatched"] = case(module, [wave((T, I), 20)], lambda x: flat(module(x)))
 

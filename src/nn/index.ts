@@ -46,6 +46,15 @@ export {
 } from './lora.js';
 export { type Layer, type LoadReport, Module, type StateDict } from './module.js';
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from './normalization.js';
+export {
+  type PackedSequence,
+  type PackOptions,
+  type PadOptions,
+  packPaddedSequence,
+  packSequence,
+  padPackedSequence,
+  padSequence,
+} from './packing.js';
 export { type FactoryOptions, Parameter } from './parameter.js';
 export {
   modelBytes,
@@ -59,3 +68,5 @@ export {
 } from './quantized.js';
 export { GRU, LSTM, type RecurrentOptions, RNN } from './recurrent.js';
 export type { Targets } from './replace.js';
+export { type SpaghettiActivation, SpaghettiLayer, type SpaghettiOptions } from './spaghetti.js';
+export { SpaghettiNet, type SpaghettiNetOptions } from './spaghetti-net.js';

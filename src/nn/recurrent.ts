@@ -2,17 +2,25 @@
 import { add } from '../autograd/ops/arithmetic.js';
 import { expand } from '../autograd/ops/broadcast.js';
 import { dropout } from '../autograd/ops/dropout.js';
+import { indexSelect } from '../autograd/ops/index.js';
 import { cat, stack } from '../autograd/ops/join.js';
 import { linear } from '../autograd/ops/linear.js';
 import { checkProbability } from '../autograd/ops/random.js';
-import { type CellName, recurrent } from '../autograd/ops/recurrent.js';
+import {
+  type CellName,
+  type RecurrentInputs,
+  type RecurrentOutputs,
+  recurrent,
+} from '../autograd/ops/recurrent.js';
 import { select, squeeze, unsqueeze } from '../autograd/ops/views.js';
 import { ShapeError } from '../device/errors.js';
-import { constant } from '../tensor/factories.js';
+import { constant, tensor } from '../tensor/factories.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { uniform_ } from './init.js';
 import { Module } from './module.js';
+import { packedScan } from './packed-scan.js';
+import { isPacked, type PackedSequence } from './packing.js';
 import { type FactoryOptions, Parameter } from './parameter.js';
 
 export interface RecurrentOptions extends FactoryOptions {
@@ -105,9 +113,9 @@ abstract class RecurrentBase extends Module {
   }
 
   /** Initial states of every layer and direction, [layers·directions, B, H]; zeros where none are given. */
-  private states(given: Tensor | null | undefined, x: Tensor, what: string): Tensor[] {
+  private states(given: Tensor | null | undefined, x: Tensor, B: number, what: string): Tensor[] {
     const count = this.numLayers * this.directions;
-    const shape = [count, x.shape[this.batchFirst ? 0 : 1], this.hiddenSize];
+    const shape = [count, B, this.hiddenSize];
     if (!given) return new Array<Tensor>(count).fill(zeroState(shape.slice(1), x));
     if (!sameShape(given.shape, shape)) {
       throw new ShapeError(
@@ -118,11 +126,13 @@ abstract class RecurrentBase extends Module {
   }
 
   /** Runs all layers. Unbatched input [T, in] comes with unbatched states. */
-  protected run(
-    input: Tensor,
+  protected run<X extends Tensor | PackedSequence>(
+    given: X,
     h0?: Tensor | null,
     c0?: Tensor | null,
-  ): { output: Tensor; h: Tensor; c: Tensor | null } {
+  ): { output: X; h: Tensor; c: Tensor | null } {
+    if (isPacked(given)) return this.runPacked(given, h0, c0) as never;
+    const input: Tensor = given;
     const { name } = this.constructor;
     const last = input.shape[input.ndim - 1];
     if ((input.ndim !== 2 && input.ndim !== 3) || last !== this.inputSize) {
@@ -133,43 +143,87 @@ abstract class RecurrentBase extends Module {
     const single = input.ndim === 2;
     // One sequence is a batch of one.
     const batch = this.batchFirst ? 0 : 1;
-    let x = single ? unsqueeze(input, batch) : input;
+    const x = single ? unsqueeze(input, batch) : input;
     const batched = (t?: Tensor | null) => (t && single && t.ndim === 2 ? unsqueeze(t, 1) : t);
-    const hs = this.states(batched(h0), x, 'h0');
-    const cs = this.cell === 'lstm' ? this.states(batched(c0), x, 'c0') : null;
+    const { output, h, c } = this.layers(x, x.shape[batch], batched(h0), batched(c0), (inputs, reverse) =>
+      recurrent(this.cell, inputs, { reverse, batchFirst: this.batchFirst }),
+    );
+    if (!single) return { output, h, c } as never;
+    return { output: squeeze(output, batch), h: squeeze(h, 1), c: c && squeeze(c, 1) } as never;
+  }
+
+  /** States come and go in the caller's order of sequences. */
+  private runPacked(input: PackedSequence, h0?: Tensor | null, c0?: Tensor | null) {
+    const { data, batchSizes, sortedIndices, unsortedIndices } = input;
+    if (data.ndim !== 2 || data.shape[1] !== this.inputSize) {
+      throw new ShapeError(
+        `${this.constructor.name}: expected packed input [steps, ${this.inputSize}], got ${formatShape(data.shape)}`,
+      );
+    }
+    const isSorted = sortedIndices.every((b, k) => b === k);
+    const ordered = (t: Tensor | null | undefined, by: readonly number[]) =>
+      t && !isSorted ? indexSelect(t, 1, tensor(Int32Array.from(by), { device: t.device })) : (t ?? null);
+    const B = sortedIndices.length;
+    for (const [t, what] of [
+      [h0, 'h0'],
+      [c0, 'c0'],
+    ] as const)
+      if (t) this.states(t, data, B, what);
+    const { output, h, c } = this.layers(
+      data,
+      B,
+      ordered(h0, sortedIndices),
+      ordered(c0, sortedIndices),
+      (inputs, reverse) => packedScan(this.cell, inputs, batchSizes, reverse),
+    );
+    return {
+      output: { ...input, data: output },
+      h: ordered(h, unsortedIndices)!,
+      c: ordered(c, unsortedIndices),
+    };
+  }
+
+  /** All layers over […, in], by a scan of one layer in one direction. */
+  private layers(
+    x: Tensor,
+    B: number,
+    h0: Tensor | null | undefined,
+    c0: Tensor | null | undefined,
+    scan: Scan,
+  ) {
+    const hs = this.states(h0, x, B, 'h0');
+    const cs = this.cell === 'lstm' ? this.states(c0, x, B, 'c0') : null;
     const lastH: Tensor[] = [];
     const lastC: Tensor[] = [];
+    let output = x;
     for (let layer = 0; layer < this.numLayers; layer++) {
       const outputs = this.suffixes(layer).map((end, direction) => {
         const at = layer * this.directions + direction;
-        const { output, h, c } = this.direction(x, this.weights(end), hs[at], cs?.[at], direction === 1);
-        lastH.push(h);
-        if (c) lastC.push(c);
-        return output;
+        const inputs = this.scanInputs(output, this.weights(end), hs[at], cs?.[at]);
+        const scanned = scan(inputs, direction === 1);
+        lastH.push(scanned.h);
+        if (scanned.c) lastC.push(scanned.c);
+        return scanned.output;
       });
-      x = outputs.length === 1 ? outputs[0] : cat(outputs, 2);
-      if (layer < this.numLayers - 1) x = dropout(x, this.dropout, this.training);
+      output = outputs.length === 1 ? outputs[0] : cat(outputs, outputs[0].ndim - 1);
+      if (layer < this.numLayers - 1) output = dropout(output, this.dropout, this.training);
     }
-    const all = (states: Tensor[]) => {
-      const joined = states.length === 1 ? unsqueeze(states[0], 0) : stack(states, 0);
-      return single ? squeeze(joined, 1) : joined;
-    };
-    const output = single ? squeeze(x, batch) : x;
+    const all = (states: Tensor[]) => (states.length === 1 ? unsqueeze(states[0], 0) : stack(states, 0));
     return { output, h: all(lastH), c: cs ? all(lastC) : null };
   }
 
-  /** One layer in one direction: the input's product for all steps at once, then the steps. */
-  private direction(x: Tensor, w: Weights, h0: Tensor, c0: Tensor | undefined, reverse: boolean) {
+  /** The input's product for all steps at once, and what the steps read beside it. */
+  private scanInputs(x: Tensor, w: Weights, h0: Tensor, c0: Tensor | undefined): RecurrentInputs {
     const inner = this.cell === 'gru';
     const { biasIh, biasHh } = w;
     const bias = biasIh && biasHh && !inner ? add(biasIh, biasHh) : biasIh;
     const projected = linear(x, w.weightIh, bias);
     const innerBias = inner ? (biasHh ?? zeroState([w.weightHh.shape[0]], x)) : null;
-    const { batchFirst } = this;
-    const inputs = { projected, h0, c0, weight: w.weightHh, bias: innerBias };
-    return recurrent(this.cell, inputs, { reverse, batchFirst });
+    return { projected, h0, c0, weight: w.weightHh, bias: innerBias };
   }
 }
+
+type Scan = (inputs: RecurrentInputs, reverse: boolean) => RecurrentOutputs;
 
 /** Zeros that take no memory of their own. */
 function zeroState(shape: number[], { dtype, device }: Tensor): Tensor {
@@ -191,12 +245,16 @@ export class LSTM extends RecurrentBase {
   }
 
   /**
-   * @param x [T, B, in], or [B, T, in] where batchFirst, or one sequence [T, in]
+   * @param x [T, B, in], or [B, T, in] where batchFirst, or one sequence [T, in], or packed sequences of different lengths
    * @param state h0 and c0, each [layers·directions, B, H]; zeros by default
-   * @returns the hidden states of the last layer, [T, B, directions·H], and the last states [h, c] of all layers
+   * @returns the hidden states of the last layer, [T, B, directions·H] or packed as x is, and the last states [h, c] of all
+   *   layers: of packed sequences, each at its own last step
    * @throws ShapeError for shapes that do not fit.
    */
-  forward(x: Tensor, state?: readonly [Tensor, Tensor] | null): [Tensor, [Tensor, Tensor]] {
+  forward<X extends Tensor | PackedSequence>(
+    x: X,
+    state?: readonly [Tensor, Tensor] | null,
+  ): [X, [Tensor, Tensor]] {
     const { output, h, c } = this.run(x, state?.[0], state?.[1]);
     return [output, [h, c!]];
   }
@@ -219,7 +277,7 @@ export class GRU extends RecurrentBase {
    * @returns the hidden states of the last layer and the last states of all layers
    * @throws ShapeError for shapes that do not fit.
    */
-  forward(x: Tensor, h0?: Tensor | null): [Tensor, Tensor] {
+  forward<X extends Tensor | PackedSequence>(x: X, h0?: Tensor | null): [X, Tensor] {
     const { output, h } = this.run(x, h0);
     return [output, h];
   }
@@ -236,7 +294,7 @@ export class RNN extends RecurrentBase {
   }
 
   /** As GRU's. */
-  forward(x: Tensor, h0?: Tensor | null): [Tensor, Tensor] {
+  forward<X extends Tensor | PackedSequence>(x: X, h0?: Tensor | null): [X, Tensor] {
     const { output, h } = this.run(x, h0);
     return [output, h];
   }

@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { mseLoss } from '../../src/nn/functional.js';
-import { GRU, LSTM, type Module, MultiheadAttention, RNN } from '../../src/nn/index.js';
+import {
+  GRU,
+  LSTM,
+  type Module,
+  MultiheadAttention,
+  packPaddedSequence,
+  padPackedSequence,
+  RNN,
+} from '../../src/nn/index.js';
 import { AdamW } from '../../src/optim/adam.js';
 import { tensor } from '../../src/tensor/factories.js';
 import { scope } from '../../src/tensor/lifetime.js';
@@ -25,6 +33,7 @@ const golden = (
 ).cases;
 
 const [T, B, I, H] = [5, 3, 4, 3];
+const LENGTHS = [3, 5, 1, 3];
 const [E, HEADS, S] = [6, 2, 4];
 
 interface Case {
@@ -63,6 +72,26 @@ for (const [name, make] of Object.entries(layers)) {
   ]);
   add('batch first, no bias', { batchFirst: true, bias: false }, [[[B, T, I], 20]]);
   add('unbatched', {}, [[[T, I], 20]]);
+
+  const pack = (what: string, layers: number, options: { batchFirst: boolean }) => {
+    const N = LENGTHS.length;
+    cases[`${name}, packed, ${what}`] = {
+      module: ({ dtype, device }) => make({ ...options, dtype, device }),
+      inputs: [
+        [options.batchFirst ? [N, T, I] : [T, N, I], 20],
+        ...Array.from({ length: states }, (_, i) => [[layers, N, H], 21 + i] as [number[], number]),
+      ],
+      call: (m: LSTM | GRU | RNN, [x, ...s]) => {
+        const steps = packPaddedSequence(x, LENGTHS, { ...options, enforceSorted: false });
+        const [y, h] = m instanceof LSTM ? m.forward(steps, [s[0], s[1]]) : m.forward(steps, s[0]);
+        const [padded, lengths] = padPackedSequence(y, { ...options, paddingValue: 0.5 });
+        expect(lengths).toEqual(LENGTHS);
+        return [y.data, padded, h].flat();
+      },
+    };
+  };
+  pack('one layer', 1, { batchFirst: false });
+  pack('two layers, bidirectional, batch first', 4, { ...deep, batchFirst: true });
 }
 
 type Call = (m: MultiheadAttention, inputs: Tensor[], place: Place) => (Tensor | null)[];
