@@ -102,19 +102,11 @@ class Sequence {
   }
 }
 
-/** The configuration with as many tokens as one buffer of the device holds: lavapipe binds 128 MiB, of which r50k needs 147. */
-function fitted(config: models.GPT2Config, { info }: Device): models.GPT2Config {
-  const most = Math.floor((info.limits.maxStorageBufferBindingSize ?? Infinity) / (4 * config.dim));
-  return config.vocabSize <= most ? config : { ...config, vocabSize: Math.floor(most / 1024) * 1024 };
-}
-
 export async function benchDecode(device: Device, options: Options): Promise<DecodeReport[]> {
   const rows: DecodeReport[] = [];
   for (const spec of SPECS) {
     if (options.only && !options.only.test(spec.name)) continue;
-    const config = fitted(spec.config, device);
-    const cut = config.vocabSize < spec.config.vocabSize;
-    const name = cut ? `${spec.name} with ${config.vocabSize.toLocaleString('en')} tokens` : spec.name;
+    const { name, config } = spec;
     const model = new models.GPT2(config).eval() as models.GPT2;
     const sequences: Sequence[] = [];
     for (const context of CONTEXTS) sequences.push(await Sequence.start(model, device, context));

@@ -100,7 +100,9 @@ async function measure(adapter: string, immediates: boolean, rounds: number): Pr
     gpu.createComputePipeline({
       layout: pipelineLayout,
       compute: {
-        module: gpu.createShaderModule({ code: shaderText(kernel, { immediates, folded: false }) }),
+        module: gpu.createShaderModule({
+          code: shaderText(kernel, { immediates, folded: false, pieces: null }),
+        }),
       },
     }),
   );

@@ -79,6 +79,8 @@ export interface KernelTarget {
   readonly f16: boolean;
   readonly subgroups: boolean;
   readonly maxStorageBuffers: number;
+  /** Most bytes that one binding holds: larger buffers take several of `maxStorageBuffers`. Default: no limit. */
+  readonly bindingLimit?: number;
   /** The shapes that the adapter's matrix units multiply, D[M×N] += A[M×K] · B[K×N]; missing where it has none. */
   readonly subgroupMatrix?: readonly SubgroupMatrix[];
   /** Invocations of a subgroup, where all have the same number. */

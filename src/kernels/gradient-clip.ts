@@ -11,6 +11,7 @@ import {
 } from '../device/types.js';
 import { numel } from '../tensor/shape.js';
 import { branches, deal } from './multi-tensor.js';
+import { partsOf } from './parts.js';
 import { load, type ParamSpec, store } from './pointwise.js';
 import { declarations, IS_INF, IS_NAN } from './wgsl.js';
 
@@ -45,11 +46,11 @@ export function each(
   values: (firstGroup: number) => readonly number[],
 ): Dispatch[] {
   const workgroupSize = sizeOf(target);
-  const perDispatch = Math.max(1, Math.min(MAX_TENSORS, target.maxStorageBuffers - before.length));
+  const buffers = tensors.map((v) => [v.buffer]);
   const dispatches: Dispatch[] = [];
   let firstGroup = 0;
-  for (let from = 0; from < tensors.length; from += perDispatch) {
-    const part = tensors.slice(from, from + perDispatch);
+  for (const [from, to] of partsOf(buffers, target, { fixed: before, most: MAX_TENSORS })) {
+    const part = tensors.slice(from, to);
     const types = part.map((v) => wgslType(v.dtype));
     const key = `${rule.name}:${types}:${workgroupSize}`;
     let kernel = kernels.get(key);

@@ -21,6 +21,7 @@ import {
 } from '../device/types.js';
 import { inPlaceWork } from '../device/work.js';
 import { numel } from '../tensor/shape.js';
+import { partsOf } from './parts.js';
 import { load, type ParamSpec, store } from './pointwise.js';
 
 /** Elements that one workgroup updates. */
@@ -194,25 +195,23 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
       if (gradients.length === 0) return [];
       const tensors = outputs.slice(first);
       const workgroupSize = target.kind === 'software' ? 64 : 256;
-      const perDispatch = Math.max(1, Math.min(MAX_PAIRS, (target.maxStorageBuffers - first - 1) >> 1));
       const xType = wgslType(tensors[0].dtype);
       const gType = wgslType(gradients[0].dtype);
       const common = t.values(params);
       const dispatches: Dispatch[] = [];
-      for (let from = 0; from < gradients.length; from += perDispatch) {
-        const grads = gradients.slice(from, from + perDispatch);
-        const xs = tensors.slice(from, from + perDispatch);
+      const kept = outputs.slice(0, first).map((state) => state.buffer);
+      const pairs = tensors.map((x, i) => [x.buffer, gradients[i].buffer]);
+      const parts = partsOf(pairs, target, { fixed: [clock.buffer, ...kept], most: MAX_PAIRS });
+      for (const [from, to] of parts) {
+        const grads = gradients.slice(from, to);
+        const xs = tensors.slice(from, to);
         const key = `${t.name}:${xs.length}:${xType}:${gType}:${workgroupSize}`;
         let kernel = cache.get(key);
         if (!kernel) cache.set(key, (kernel = build(t, key, xs.length, xType, gType, workgroupSize)));
         const { ends, workgroups } = deal(xs);
         dispatches.push({
           kernel,
-          buffers: [
-            clock.buffer,
-            ...outputs.slice(0, first).map((state) => state.buffer),
-            ...xs.flatMap((x, i) => [x.buffer, grads[i].buffer]),
-          ],
+          buffers: [clock.buffer, ...kept, ...pairs.slice(from, to).flat()],
           params: [
             ...common,
             ...xs.flatMap((x, i) => [

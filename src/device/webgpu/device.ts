@@ -36,6 +36,8 @@ export interface WebGPUOptions {
   readonly immediates?: boolean;
   /** Use `shader-f16` where the adapter has it (the default), or always widen float16 to float32. */
   readonly f16?: boolean;
+  /** Most bytes of one binding, where it is to be less than the adapter's; a multiple of 256. For tests. */
+  readonly bindingLimit?: number;
   /** Commands that wait before a batch is submitted unasked. */
   readonly batchSize?: number;
   /** Measure the time that `execute` takes (`stats().recordMs`); costs two clock readings per call. */
@@ -136,6 +138,9 @@ export class WebGPUDevice implements Device {
       features: immediates ? [...features, 'immediates'] : features,
       limits,
     };
+    const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
+    const bindingLimit =
+      options.bindingLimit ?? roundDown(Math.min(maxBufferSize, maxStorageBufferBindingSize), 4);
     this.target = {
       kind: found.software ? 'software' : 'gpu',
       f16: options.f16 !== false && gpu.features.has('shader-f16'),
@@ -143,6 +148,7 @@ export class WebGPUDevice implements Device {
       maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
       subgroupMatrix: subgroupMatrices(found.adapter, gpu),
       subgroupSize: subgroupSize(found.adapter),
+      bindingLimit,
     };
     this.timing = options.timing ?? false;
     // A GPU computes without our cores, and is not to wait for us.
@@ -153,6 +159,7 @@ export class WebGPUDevice implements Device {
       gpu,
       faults,
       immediates,
+      bindingLimit,
       debug: options.debug ?? false,
       wait,
       ready: () => this.recorder.submitIfFull(),
@@ -162,6 +169,7 @@ export class WebGPUDevice implements Device {
       gpu,
       faults,
       adapterName: found.name,
+      bindingLimit,
       syncErrors: found.syncErrors,
       batch: () => this.recorder.batch,
       submit: () => this.recorder.submitIfReady(),
@@ -447,6 +455,10 @@ function subgroupMatrices(adapter: GPUAdapter, gpu: GPUDevice): SubgroupMatrix[]
 function subgroupSize({ info }: GPUAdapter): number | undefined {
   const { subgroupMinSize, subgroupMaxSize } = info;
   return subgroupMinSize === subgroupMaxSize && subgroupMaxSize > 0 ? subgroupMaxSize : undefined;
+}
+
+function roundDown(value: number, multiple: number): number {
+  return value - (value % multiple);
 }
 
 function isHalf(view: View): boolean {

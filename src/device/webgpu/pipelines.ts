@@ -1,5 +1,6 @@
 /** Pipelines, their layouts, and the bind groups made for them; each made once and shared. */
 import { DeviceError } from '../errors.js';
+import { pieceBytes, piecesOf } from '../pieces.js';
 import type { Kernel } from '../types.js';
 import type { Faults } from './faults.js';
 import type { Block } from './pool.js';
@@ -11,7 +12,7 @@ const COMPUTE = 4; // GPUShaderStage.COMPUTE
 /** One level per binding, keyed by block id: integer look-ups cost less than building a string key. */
 type GroupTree = Map<number, GroupTree | GPUBindGroup>;
 
-/** The bindings that kernels of one signature share: which are read, which written. */
+/** The bindings that shaders of one signature share: which are read, which written. */
 interface BindLayout {
   /** One letter per binding: r(ead) or w(rite). */
   readonly accesses: string;
@@ -25,6 +26,8 @@ export interface Pipeline {
   readonly kernel: Kernel;
   readonly layout: BindLayout;
   readonly folded: boolean;
+  /** How many bindings each buffer takes; null where each takes one. */
+  readonly pieces: readonly number[] | null;
   /** Parameters travel as immediates rather than through the uniform ring. */
   readonly immediates: boolean;
   /** 32-bit words of parameters. */
@@ -40,6 +43,8 @@ export interface PipelineHost {
   readonly gpu: GPUDevice;
   readonly faults: Faults;
   readonly immediates: boolean;
+  /** Most bytes that one binding holds. */
+  readonly bindingLimit: number;
   /** Compare the WGSL of equal keys. */
   readonly debug: boolean;
   readonly wait: Wait;
@@ -57,6 +62,8 @@ export class PipelineCache {
   private groupCount = 0;
   private readonly plain = new Map<string, Pipeline>();
   private readonly folded = new Map<string, Pipeline>();
+  /** Pipelines some of whose buffers are bound in pieces. */
+  private readonly split = new Map<string, Pipeline>();
   private readonly layouts = new Map<string, BindLayout>();
   private readonly pipelineLayouts = new Map<string, GPUPipelineLayout>();
   private readonly compiling = new Set<Promise<void>>();
@@ -75,16 +82,40 @@ export class PipelineCache {
   }
 
   /** The pipeline of a kernel; starts compiling it the first time. */
-  get(kernel: Kernel, folded: boolean, op: string): Pipeline {
-    const cache = folded ? this.folded : this.plain;
-    const known = cache.get(kernel.key);
+  get(kernel: Kernel, folded: boolean, blocks: readonly Block[], op: string): Pipeline {
+    const pieces = this.pieces(blocks);
+    const cache = pieces ? this.split : folded ? this.folded : this.plain;
+    const key = pieces ? `${kernel.key} ${folded} ${pieces}` : kernel.key;
+    const known = cache.get(key);
     if (known) {
-      if (this.host.debug) assertSameKernel(known, kernel, op);
+      if (this.host.debug) this.assertSameKernel(known, kernel, op);
       return known;
     }
-    const pipeline = this.create(kernel, folded, op);
-    cache.set(kernel.key, pipeline);
+    const pipeline = this.create(kernel, folded, pieces, op);
+    cache.set(key, pipeline);
     return pipeline;
+  }
+
+  private pieces(blocks: readonly Block[]): number[] | null {
+    const { bindingLimit } = this.host;
+    for (let i = 0; i < blocks.length; i++) {
+      if (blocks[i].size > bindingLimit) return blocks.map(({ size }) => piecesOf(size, bindingLimit));
+    }
+    return null;
+  }
+
+  private text(kernel: Kernel, form: Pick<Pipeline, 'immediates' | 'folded' | 'pieces'>): string {
+    const { pieces } = form;
+    const bytes = pieceBytes(this.host.bindingLimit);
+    return shaderText(kernel, { ...form, pieces: pieces && { counts: pieces, bytes } });
+  }
+
+  private assertSameKernel(known: Pipeline, kernel: Kernel, op: string): void {
+    if (known.kernel !== kernel && this.text(known.kernel, known) !== this.text(kernel, known)) {
+      throw new DeviceError(
+        `${op}: expected equal WGSL for equal kernel keys, got two texts for '${kernel.key}'`,
+      );
+    }
   }
 
   /** The bind group of a layout with these blocks. */
@@ -115,11 +146,12 @@ export class PipelineCache {
   }
 
   private createGroup(pipeline: Pipeline, blocks: readonly Block[]): GPUBindGroup {
-    const { accesses, gpu } = pipeline.layout;
+    const { bindings } = pipeline.kernel;
+    const writes = (i: number): boolean => bindings[i].access === 'read_write';
     for (let i = 0; i < blocks.length; i++) {
       const j = blocks.indexOf(blocks[i]);
-      if (j !== i && (accesses[i] === 'w' || accesses[j] === 'w')) {
-        const [a, b] = [pipeline.kernel.bindings[j].name, pipeline.kernel.bindings[i].name];
+      if (j !== i && (writes(i) || writes(j))) {
+        const [a, b] = [bindings[j].name, bindings[i].name];
         throw new DeviceError(
           `${pipeline.label}: expected a buffer of its own for each written binding, got the same for ${a} and ${b}; ` +
             'WebGPU forbids binding one buffer twice when one use writes: copy the input first',
@@ -129,9 +161,22 @@ export class PipelineCache {
     this.bindGroupsCreated++;
     return this.host.gpu.createBindGroup({
       label: pipeline.label,
-      layout: gpu,
-      entries: blocks.map((block, binding) => ({ binding, resource: { buffer: block.gpu } })),
+      layout: pipeline.layout.gpu,
+      entries: blocks
+        .flatMap((block, i) => this.resources(block, pipeline.pieces?.[i] ?? 1))
+        .map((resource, binding) => ({ binding, resource })),
     });
+  }
+
+  /** A block's bindings: itself, or its pieces. */
+  private resources({ gpu: buffer, size }: Block, count: number): GPUBufferBinding[] {
+    if (count === 1) return [{ buffer }];
+    const bytes = pieceBytes(this.host.bindingLimit);
+    return Array.from({ length: count }, (_, k) => ({
+      buffer,
+      offset: k * bytes,
+      size: Math.min(bytes, size - k * bytes),
+    }));
   }
 
   /** Stores a group in the tree, and takes it out again when one of its buffers is destroyed. */
@@ -151,23 +196,28 @@ export class PipelineCache {
     this.groupCount = 0;
   }
 
-  private create(kernel: Kernel, folded: boolean, op: string): Pipeline {
+  private create(kernel: Kernel, folded: boolean, pieces: readonly number[] | null, op: string): Pipeline {
     const { gpu, faults } = this.host;
     const words = paramCount(kernel, folded);
     const immediates = this.host.immediates && words * 4 <= IMMEDIATE_BYTES;
-    const label = `${op} [${kernel.key}${folded ? ', folded' : ''}]`;
+    const label = `${op} [${kernel.key}${folded ? ', folded' : ''}${pieces ? `, in pieces ${pieces}` : ''}]`;
     const limit = gpu.limits.maxStorageBuffersPerShaderStage;
-    if (kernel.bindings.length > limit) {
-      throw new DeviceError(`${label}: expected at most ${limit} buffers, got ${kernel.bindings.length}`);
+    const accesses = kernel.bindings
+      .map(({ access }, i) => (access === 'read' ? 'r' : 'w').repeat(pieces?.[i] ?? 1))
+      .join('');
+    if (accesses.length > limit) {
+      const why = pieces ? `; buffers beyond ${this.host.bindingLimit} bytes take several` : '';
+      throw new DeviceError(`${label}: expected at most ${limit} bindings, got ${accesses.length}${why}`);
     }
-    const code = shaderText(kernel, { immediates, folded });
-    const layout = this.layout(kernel.bindings.map(({ access }) => (access === 'read' ? 'r' : 'w')).join(''));
+    const code = this.text(kernel, { immediates, folded, pieces });
+    const layout = this.layout(accesses);
     const types = kernel.params.map(({ type }) => TYPE_CODE[type]);
     const pipeline: Pipeline = {
       label,
       kernel,
       layout,
       folded,
+      pieces,
       immediates,
       words,
       types,
@@ -256,13 +306,4 @@ async function compileMessage(module: GPUShaderModule, code: string, error: unkn
     .slice(0, 4)
     .map(({ lineNum, message }) => `line ${lineNum}: ${message}: ${lines[lineNum - 1]?.trim()}`);
   return `the WGSL does not compile: ${shown.join('\n')}`;
-}
-
-function assertSameKernel(known: Pipeline, kernel: Kernel, op: string): void {
-  const form = { immediates: known.immediates, folded: known.folded };
-  if (known.kernel !== kernel && shaderText(known.kernel, form) !== shaderText(kernel, form)) {
-    throw new DeviceError(
-      `${op}: expected equal WGSL for equal kernel keys, got two texts for '${kernel.key}'`,
-    );
-  }
 }

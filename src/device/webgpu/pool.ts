@@ -52,6 +52,8 @@ export interface PoolHost {
   readonly gpu: GPUDevice;
   readonly faults: Faults;
   readonly adapterName: string;
+  /** Most bytes that one binding holds; larger buffers are bound in pieces. */
+  readonly bindingLimit: number;
   /** Whether errors of a call are known when it returns (Dawn in Node.js). */
   readonly syncErrors: boolean;
   /** The current batch of the recorder. */
@@ -71,13 +73,10 @@ export class BufferPool {
   private nextId = 1;
   private clock = 0;
   private readonly limit: number;
-  private readonly limitName: string;
 
   constructor(private readonly host: PoolHost) {
-    const { maxBufferSize, maxStorageBufferBindingSize } = host.gpu.limits;
-    this.limitName =
-      maxStorageBufferBindingSize < maxBufferSize ? 'maxStorageBufferBindingSize' : 'maxBufferSize';
-    this.limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    // Buffers are bound as whole words.
+    this.limit = host.gpu.limits.maxBufferSize - (host.gpu.limits.maxBufferSize % 4);
   }
 
   /** A block of at least `bytes`. */
@@ -87,11 +86,11 @@ export class BufferPool {
     }
     if (bytes > this.limit) {
       throw new DeviceError(
-        `${op}: expected at most ${this.limit} bytes in one buffer (${this.limitName} of ${this.host.adapterName}), ` +
+        `${op}: expected at most ${this.limit} bytes in one buffer (maxBufferSize of ${this.host.adapterName}), ` +
           `got ${bytes}; split the tensor or use a smaller batch`,
       );
     }
-    const size = Math.min(sizeClass(bytes), this.limit - (this.limit % 4));
+    const size = this.sizeOf(bytes);
     let block = this.idle.get(size)?.pop();
     if (block) this.idleBytes -= size;
     else block = this.create(size, bytes, op);
@@ -99,6 +98,12 @@ export class BufferPool {
     this.liveBytes += size;
     if (this.liveBytes > this.peakBytes) this.peakBytes = this.liveBytes;
     return block;
+  }
+
+  /** Sizes are rounded up to classes, but never so far that a block needs another binding. */
+  private sizeOf(bytes: number): number {
+    const { bindingLimit } = this.host;
+    return bytes <= bindingLimit ? Math.min(sizeClass(bytes), bindingLimit) : bytes;
   }
 
   give(block: Block): void {

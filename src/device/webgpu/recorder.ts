@@ -108,10 +108,10 @@ export class Recorder {
     if (!(workgroups > 0 && workgroups <= 2 ** 32 && Number.isInteger(workgroups))) {
       throw new DeviceError(`${op}: expected a whole number of workgroups up to 2^32, got ${workgroups}`);
     }
-    const pipeline = this.host.pipelines.get(kernel, folded, op);
-    if (buffers.length !== pipeline.layout.accesses.length || params.length !== pipeline.types.length) {
+    const pipeline = this.host.pipelines.get(kernel, folded, blocks, op);
+    if (buffers.length !== kernel.bindings.length || params.length !== pipeline.types.length) {
       throw new DeviceError(
-        `${pipeline.label}: expected ${pipeline.layout.accesses.length} buffers and ${pipeline.types.length} parameters, ` +
+        `${pipeline.label}: expected ${kernel.bindings.length} buffers and ${pipeline.types.length} parameters, ` +
           `got ${buffers.length} and ${params.length}`,
       );
     }

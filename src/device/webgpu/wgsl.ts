@@ -1,6 +1,7 @@
 /** Turns a `Kernel` into the text of a WGSL module. */
 import { DeviceError } from '../errors.js';
 import type { Kernel } from '../types.js';
+import { inPieces, pieceFunctions, pieceName } from './pieces.js';
 
 /** How a kernel's parameters and workgroups reach its shader; part of what a pipeline is specialised on. */
 export interface ShaderForm {
@@ -8,6 +9,8 @@ export interface ShaderForm {
   readonly immediates: boolean;
   /** More workgroups than one dimension holds: they are folded over x and y, with their number as a last parameter. */
   readonly folded: boolean;
+  /** How many bindings each buffer takes, and the bytes of all but the last; null where each takes one. */
+  readonly pieces: { readonly counts: readonly number[]; readonly bytes: number } | null;
 }
 
 /** Most bytes of parameters that WebGPU guarantees as immediates where it has them. */
@@ -35,13 +38,24 @@ export function shaderText(kernel: Kernel, form: ShaderForm): string {
       form.immediates ? 'var<immediate> p: Params;' : '@group(1) @binding(0) var<uniform> p: Params;',
     );
   }
-  kernel.bindings.forEach(({ name, type, access }, i) => {
+  const split: string[] = [];
+  let slot = 0;
+  kernel.bindings.forEach((binding, i) => {
+    const { name, type, access } = binding;
     if (type.startsWith('atomic') && access === 'read') {
       throw new DeviceError(`${kernel.key}: expected the atomic binding ${name} to be read_write, got read`);
     }
-    lines.push(`@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${type}>;`);
+    const count = form.pieces?.counts[i] ?? 1;
+    for (let k = 0; k < count; k++) {
+      const piece = count === 1 ? name : pieceName(name, k);
+      lines.push(`@group(0) @binding(${slot++}) var<storage, ${access}> ${piece}: array<${type}>;`);
+    }
+    if (count === 1) return;
+    split.push(name);
+    lines.push(pieceFunctions(binding, count, form.pieces!.bytes));
   });
-  if (kernel.declarations) lines.push(kernel.declarations);
+  const text = (code: string): string => (split.length === 0 ? code : inPieces(code, split));
+  if (kernel.declarations) lines.push(text(kernel.declarations));
 
   const builtins = [
     '@builtin(workgroup_id) workgroup_id_: vec3u',
@@ -60,7 +74,7 @@ export function shaderText(kernel: Kernel, form: ShaderForm): string {
   } else {
     lines.push('let group = workgroup_id_.x;');
   }
-  lines.push(`let index = group * ${kernel.workgroupSize}u + local;`, kernel.body, '}');
+  lines.push(`let index = group * ${kernel.workgroupSize}u + local;`, text(kernel.body), '}');
   return lines.join('\n');
 }
 

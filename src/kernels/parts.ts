@@ -1,0 +1,40 @@
+/** Lists of tensors in parts whose buffers fit the bindings of one dispatch. */
+import { piecesOf } from '../device/pieces.js';
+import type { DeviceBuffer, KernelTarget } from '../device/types.js';
+
+/** How many bindings a buffer takes on an adapter. */
+export function bindingsOf(buffer: DeviceBuffer, target: KernelTarget): number {
+  return piecesOf(buffer.bytes, target.bindingLimit ?? Infinity);
+}
+
+/**
+ * Cuts a list into parts of consecutive items.
+ *
+ * @param items the buffers that each item needs
+ * @param options.fixed buffers that every part needs beside them
+ * @param options.most items in a part
+ * @returns places [from, to) of the parts; an item that alone is too much is a part, and fails where it is run
+ */
+export function partsOf(
+  items: readonly (readonly DeviceBuffer[])[],
+  target: KernelTarget,
+  { fixed, most }: { fixed: readonly DeviceBuffer[]; most: number },
+): [from: number, to: number][] {
+  const count = (buffers: readonly DeviceBuffer[]): number =>
+    buffers.reduce((sum, buffer) => sum + bindingsOf(buffer, target), 0);
+  const room = target.maxStorageBuffers - count(fixed);
+  const parts: [number, number][] = [];
+  let from = 0;
+  let used = 0;
+  for (let i = 0; i < items.length; i++) {
+    const needed = count(items[i]);
+    if (i > from && (used + needed > room || i - from === most)) {
+      parts.push([from, i]);
+      from = i;
+      used = 0;
+    }
+    used += needed;
+  }
+  if (items.length > 0) parts.push([from, items.length]);
+  return parts;
+}
