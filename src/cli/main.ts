@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { DawngradError } from '../device/errors.js';
 import { addChatCommand } from './chat.js';
+import { addClassifyCommand } from './classify.js';
 import { addDevicesCommand } from './devices.js';
 import { addExploreCommand } from './explore.js';
 import { addFinetuneCommand } from './finetune.js';
@@ -19,6 +20,7 @@ const program = new Command('dawngrad')
   .showHelpAfterError('(--help shows what is possible)');
 addTrainCommand(program);
 addFinetuneCommand(program);
+addClassifyCommand(program);
 addGenerateCommand(program);
 addChatCommand(program);
 addDevicesCommand(program);

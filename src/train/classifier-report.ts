@@ -10,6 +10,7 @@ import {
   type ConfusionMatrix,
   confusionMatrix,
   type Interval,
+  type Metric,
   macroF1,
   type PairedComparison,
   pairedBootstrap,
@@ -37,6 +38,8 @@ export interface ScoredModel {
   readonly labels: ArrayLike<number>;
   /** Decides class 1 at score ≥ threshold; 0.5 by default. Chosen on validation data. */
   readonly threshold?: number;
+  /** A threshold for each document [n], where not all have one model's; instead of `threshold`. */
+  readonly thresholds?: ArrayLike<number>;
   /** Groups of the documents [n], drawn whole in the bootstrap. */
   readonly groups?: ArrayLike<string | number>;
 }
@@ -57,6 +60,7 @@ export interface MetricRow {
   readonly name: string;
   readonly documents: number;
   readonly positives: number;
+  /** The mean, where documents have different ones. */
   readonly threshold: number;
   readonly metrics: Readonly<Record<MetricName, Interval>>;
   readonly confusion: ConfusionMatrix;
@@ -72,18 +76,20 @@ export type ReportOptions = Omit<BootstrapOptions, 'groups'>;
 /** Measures models; the first is what the others are compared with. */
 export function measureModels(models: readonly ScoredModel[], options: ReportOptions = {}): MetricRow[] {
   return models.map((model, m) => {
-    const { name, scores, labels, threshold = 0.5, groups } = model;
-    const metrics = {
-      rocAuc,
-      prAuc,
-      macroF1: (s: ArrayLike<number>, y: ArrayLike<number>) => macroF1(s, y, threshold),
-      balancedAccuracy: (s: ArrayLike<number>, y: ArrayLike<number>) => balancedAccuracy(s, y, threshold),
-      brier,
+    const { name, scores, labels, groups } = model;
+    const { threshold, margins } = decisionsOf(model);
+    // Rankings and probabilities are of the scores, decisions of what is above the threshold.
+    const metrics: Record<MetricName, readonly [Metric, ArrayLike<number>]> = {
+      rocAuc: [rocAuc, scores],
+      prAuc: [prAuc, scores],
+      macroF1: [(s, y) => macroF1(s, y, 0), margins],
+      balancedAccuracy: [(s, y) => balancedAccuracy(s, y, 0), margins],
+      brier: [brier, scores],
     };
     const measured = Object.fromEntries(
-      Object.entries(metrics).map(([key, metric]) => [
+      Object.entries(metrics).map(([key, [metric, values]]) => [
         key,
-        bootstrapInterval(metric, scores, labels, { ...options, groups }),
+        bootstrapInterval(metric, values, labels, { ...options, groups }),
       ]),
     ) as Record<MetricName, Interval>;
     const positives = Array.from(labels).reduce((a, b) => a + b, 0);
@@ -96,12 +102,27 @@ export function measureModels(models: readonly ScoredModel[], options: ReportOpt
       positives,
       threshold,
       metrics: measured,
-      confusion: confusionMatrix(scores, labels, threshold),
+      confusion: confusionMatrix(margins, labels, 0),
       against:
         m > 0 && isSame(labels, first.labels) ? { rocAuc: compare(rocAuc), prAuc: compare(prAuc) } : null,
       notes: notesOf(scores, labels.length, positives, measured.rocAuc),
     };
   });
+}
+
+/** The threshold, and score − threshold of each document: x − y ≥ 0 exactly where x ≥ y. */
+function decisionsOf({ scores, threshold = 0.5, thresholds }: ScoredModel): {
+  threshold: number;
+  margins: Float64Array;
+} {
+  const own = thresholds ?? new Float64Array(scores.length).fill(threshold);
+  const all = Array.from(own);
+  // The mean of equal numbers may miss them by a rounding.
+  const isOne = all.every((t) => t === all[0]);
+  return {
+    threshold: isOne && all.length > 0 ? all[0] : all.reduce((a, b) => a + b, 0) / all.length,
+    margins: Float64Array.from(scores, (s, i) => s - own[i]),
+  };
 }
 
 function isSame(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
@@ -145,12 +166,19 @@ export function formatMetricRows(rows: readonly MetricRow[]): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** The sections of `dawngrad report`: table, curves, calibration and confusion. */
+/**
+ * The sections of `dawngrad report`: table, curves, calibration and confusion.
+ * @param options.rows what `measureModels` gave, where it has been asked already
+ */
 export function classifierSections(
   models: readonly ScoredModel[],
-  { calibration, ...options }: ReportOptions & { calibration?: CalibrationOptions } = {},
+  {
+    calibration,
+    rows: measured,
+    ...options
+  }: ReportOptions & { calibration?: CalibrationOptions; rows?: readonly MetricRow[] } = {},
 ): HtmlSection[] {
-  const rows = measureModels(models, options);
+  const rows = measured ?? measureModels(models, options);
   const confidence = Math.round(100 * (options.confidence ?? 0.95));
   return [
     {

@@ -23,7 +23,6 @@ import type { GPT2Config } from '../models/gpt2-config.js';
 import type { PretrainedProgress } from '../models/pretrained.js';
 import { Transformer } from '../models/transformer.js';
 import { type WindowBatch, WindowClassifier, windowBatch } from '../models/window-classifier.js';
-import * as F from '../nn/functional.js';
 import { applyLora } from '../nn/lora.js';
 import type { Module, StateDict } from '../nn/module.js';
 import { tensor } from '../tensor/factories.js';
@@ -98,16 +97,21 @@ export class Classifier {
     return binaryLoss(logits, tensor(Float64Array.from(labels), { dtype, device }), options);
   }
 
-  /** Probabilities of class 1 for the documents of one batch, [B], in evaluation mode. */
-  async probabilities(tokens: readonly Int32Array[], keys?: readonly string[]): Promise<Float64Array> {
+  /** Logits of the documents of one batch, [B], in evaluation mode. */
+  async judge(tokens: readonly Int32Array[], keys?: readonly string[]): Promise<Float64Array> {
     const { model } = this;
     const was = model.training;
     model.eval();
-    const p = noGrad(() => scope(() => keep(F.sigmoid(this.logits(tokens, keys)))));
+    const logits = noGrad(() => scope(() => keep(this.logits(tokens, keys))));
     model.train(was);
-    const values = Float64Array.from(await p.data());
-    p.release();
+    const values = Float64Array.from(await logits.data());
+    logits.release();
     return values;
+  }
+
+  /** Probabilities of class 1 for the documents of one batch, [B], in evaluation mode. */
+  async probabilities(tokens: readonly Int32Array[]): Promise<Float64Array> {
+    return (await this.judge(tokens)).map((x) => 1 / (1 + Math.exp(-x)));
   }
 
   /** What each chunk did; null for the window, which has none. */
@@ -129,6 +133,12 @@ export function buildClassifier(
 ): Classifier {
   const { dim, heads, layers, dropout, pooling, poolingLayers, chunkGroup, sampled } = config;
   const vocabSize = tokenizer.size;
+  const known = base?.shape.vocabSize ?? config.vocabSize;
+  if (base ? vocabSize > known : vocabSize !== known) {
+    throw new DataError(
+      `classify: expected a tokenizer of ${base ? 'at most ' : ''}${known} ids, as ${base ? config.base : 'vocabSize'} has it, got one of ${vocabSize}`,
+    );
+  }
   if (config.encoder === 'window') {
     const { window, globals, maxTokens } = config;
     const maxLength = maxTokens ?? WINDOW_TOKENS;
