@@ -39,6 +39,7 @@ export {
   type SampleOptions,
   sampleText,
 } from './train/char-lm.js';
+export { charLMConfig, TRAIN, type TrainConfig } from './train/char-lm-config.js';
 export { entryToTensor, loadTensors, saveTensors, tensorsToEntries } from './train/checkpoint.js';
 export { type FinetuneHooks, FinetuneJob, prepareFinetune } from './train/finetune.js';
 export {
@@ -50,6 +51,13 @@ export {
 export { FINETUNE, type FinetuneConfig } from './train/finetune-config.js';
 export type { Beginning, FinetuneResult, HeldOut, Sample } from './train/finetune-types.js';
 export { LoadProgress } from './train/load-progress.js';
+export {
+  type PredictedChunk,
+  type Prediction,
+  Predictor,
+  type PredictOptions,
+  type UnseenDocument,
+} from './train/predict.js';
 export { formatDuration, Progress, type ProgressOptions, type ProgressUpdate } from './train/progress.js';
 export { listRuns, type MetricsLine, RunFolder, type RunListing } from './train/run-folder.js';
 export { meanLoss, Trainer, type TrainerOptions, type TrainResult } from './train/trainer.js';

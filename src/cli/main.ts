@@ -9,6 +9,7 @@ import { addDevicesCommand } from './devices.js';
 import { addExploreCommand } from './explore.js';
 import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
+import { addPredictCommand } from './predict.js';
 import { addQACommand } from './qa.js';
 import { addTrainCommand } from './train.js';
 
@@ -25,6 +26,7 @@ addGenerateCommand(program);
 addChatCommand(program);
 addDevicesCommand(program);
 addExploreCommand(program);
+addPredictCommand(program);
 addQACommand(program);
 
 try {

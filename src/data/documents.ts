@@ -43,9 +43,10 @@ export interface DocumentOptions {
   readonly onSkip?: (reason: SkipReason, row: number) => void;
 }
 
-const TEXT_COLUMNS = ['script_clean', 'script_plain', 'script', 'summary', 'text'];
+/** Names that a column of text has, and one that tells documents apart; the first there is counts. */
+export const TEXT_COLUMNS = ['script_clean', 'script_plain', 'script', 'summary', 'text'];
+export const ID_COLUMNS = ['id', 'movie_name', 'name'];
 const LABEL_COLUMNS = ['nominated', 'winner', 'label', 'class'];
-const ID_COLUMNS = ['id', 'movie_name', 'name'];
 const YES = new Set(['1', 'true', 'yes']);
 const NO = new Set(['0', 'false', 'no']);
 
