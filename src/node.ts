@@ -5,6 +5,7 @@
  */
 export { type CsvOptions, openCsv } from './data/csv-file.js';
 export { type DocumentSourceOptions, loadDocuments, openDocuments } from './data/document-source.js';
+export { type GutenbergOptions, gutenbergText } from './data/gutenberg.js';
 export { type HubOptions, type HubProgress, type HubRepo, openHubRepo } from './data/hub.js';
 export { openJsonLines } from './data/jsonl-file.js';
 export { type Novel, readNovel } from './data/novel.js';

@@ -8,7 +8,7 @@ import { topk } from '../autograd/ops/topk.js';
 import { tensor } from '../tensor/factories.js';
 import { scope } from '../tensor/lifetime.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Decoder } from './decoder.js';
+import type { TokenReader } from './decoder.js';
 import type { GenerationPlan } from './generate-options.js';
 import type { TokenChooser } from './logits.js';
 
@@ -101,7 +101,7 @@ class Search {
  * @source Graves (2012); Wu et al., Google's neural machine translation system (2016), section 7, for the length
  */
 export async function* beamSearch(
-  decoder: Decoder,
+  decoder: TokenReader,
   chooser: TokenChooser,
   prompts: number,
   vocabSize: number,

@@ -11,7 +11,25 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { CausalLM } from './causal-lm.js';
 import { KVCache } from './kv-cache.js';
 
-export class Decoder {
+/** What generation asks of it: prompts read at once, then one token of each sequence at a time. */
+export interface TokenReader {
+  readonly device: Device;
+  /** What is kept of the tokens read. */
+  readonly cache: {
+    /** Makes room for T more. */
+    reserve(T: number): void;
+    /** Puts sequence rows[r] in the place of sequence r; rows is int32 [R]. */
+    reorder(rows: Tensor): void;
+  };
+  /** @param copies continuations of each prompt @returns what `then` makes of the logits after their last tokens, [B·copies, V] */
+  prefill<R>(copies: number, then: (logits: Tensor) => R): R;
+  /** Token [R, 1] → logits [R, V]; may be captured. */
+  read(token: Tensor): Tensor;
+  /** Gives the memory back, and the model its mode. */
+  release(): void;
+}
+
+export class Decoder implements TokenReader {
   readonly device: Device;
   readonly cache: KVCache;
   private readonly wasTraining: boolean;

@@ -72,7 +72,7 @@ function whole(name: string, value: number, least: number): number {
 
 /** @throws DataError for options that make no sense, alone or together, which it names. @internal */
 export function planGeneration(
-  { vocabSize, contextLength }: CausalLMConfig,
+  { vocabSize, contextLength }: Pick<CausalLMConfig, 'vocabSize' | 'contextLength'>,
   prompts: readonly ArrayLike<number>[],
   options: GenerateOptions,
 ): GenerationPlan {

@@ -7,7 +7,7 @@ import { keep } from '../tensor/lifetime.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { beamSearch } from './beam-search.js';
 import type { CausalLM } from './causal-lm.js';
-import { Decoder } from './decoder.js';
+import { Decoder, type TokenReader } from './decoder.js';
 import {
   biasEntries,
   type GenerateOptions,
@@ -16,6 +16,8 @@ import {
   stopStrings,
 } from './generate-options.js';
 import { TokenChooser } from './logits.js';
+import { RecurrentDecoder } from './recurrent-decoder.js';
+import type { RecurrentLM } from './recurrent-lm.js';
 import { StopText } from './stop-text.js';
 
 /** A token as it is chosen. */
@@ -29,7 +31,7 @@ export interface GeneratedToken {
 
 /**
  * Continues prompts token by token. Prompts are read at once, whatever their lengths; each further token costs one position,
- * in a step that is captured once for each capacity of the cache. Tokens are chosen on the device, which works on the next
+ * in a step that is captured once for each capacity of the cache; a recurrent model has its state instead. Tokens are chosen on the device, which works on the next
  * one while the caller has the last. Beam search gives its tokens when it is done.
  *
  * The model is set to evaluate until the end: run the generator to it, or leave its loop.
@@ -40,13 +42,13 @@ export interface GeneratedToken {
  * for await (const { token } of generate(model, [prompt], { maxNewTokens: 20, temperature: 0.8, topK: 40 })) ids.push(token);
  */
 export async function* generate(
-  model: CausalLM,
+  model: CausalLM | RecurrentLM,
   prompts: readonly ArrayLike<number>[],
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const plan = planGeneration(model.shape, prompts, options);
   if (plan.maxNewTokens === 0) return;
-  const decoder = new Decoder(model, prompts);
+  const decoder = 'step' in model ? new RecurrentDecoder(model, prompts) : new Decoder(model, prompts);
   const copies = plan.numBeams > 1 ? plan.numBeams : plan.numSequences;
   const sequences = prompts.flatMap((prompt) => Array.from({ length: copies }, () => prompt));
   const chooser = new TokenChooser(plan, model.shape.vocabSize, sequences, decoder.device);
@@ -82,7 +84,7 @@ class Reading {
 }
 
 async function* choose(
-  decoder: Decoder,
+  decoder: TokenReader,
   chooser: TokenChooser,
   rows: number,
   plan: GenerationPlan,
@@ -145,7 +147,7 @@ export interface GenerateTextOptions extends GenerateOptions {
  * for await (const piece of generateText(model, tokenizer, 'Once', { stop: '\n' })) process.stdout.write(piece);
  */
 export async function* generateText(
-  model: CausalLM,
+  model: CausalLM | RecurrentLM,
   tokenizer: Tokenizer,
   prompt: string | ArrayLike<number>,
   { stopAtEnd = true, onToken, ...options }: GenerateTextOptions = {},

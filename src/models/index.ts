@@ -7,6 +7,7 @@ export {
   CharTransformer,
   type CharTransformerConfig,
 } from './char-transformer.js';
+export { CharLSTM, type CharLSTMConfig, type LSTMState } from './char-lstm.js';
 export {
   type BatchDocumentsOptions,
   batchDocuments,
@@ -55,6 +56,7 @@ export {
 export { GPT2_SIZES, type GPT2Config, type GPT2Size, gpt2Config } from './gpt2-config.js';
 export { KVCache, type KVCacheOptions } from './kv-cache.js';
 export type { PretrainedOptions, PretrainedProgress, SavePretrainedOptions } from './pretrained.js';
+export type { RecurrentLM } from './recurrent-lm.js';
 export {
   type DecodeInputs,
   type SequenceInputs,
