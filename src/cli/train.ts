@@ -1,15 +1,18 @@
 import { basename, dirname } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { openDevice } from '../tensor/default-device.js';
-import { type CharLM, type CharLMConfig, defaultConfig, prepareCharLM } from '../train/char-lm.js';
+import { type CharLM, type CharLMConfig, prepareCharLM } from '../train/char-lm.js';
+import { charLMConfig, configOfTrainRun, TRAIN } from '../train/char-lm-config.js';
 import { Progress } from '../train/progress.js';
 import { listRuns, RunFolder } from '../train/run-folder.js';
 import { LAST } from '../train/trainer.js';
-import { stopAtOption, integer, number } from './options.js';
+import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
+import { stopAtOption } from './options.js';
 
-interface TrainFlags extends Partial<CharLMConfig> {
+interface Flags extends Record<string, unknown> {
+  config?: string;
   out: string;
   resume?: string | true;
   stopAt?: number;
@@ -17,62 +20,39 @@ interface TrainFlags extends Partial<CharLMConfig> {
 
 /** `dawngrad train`: the main job. */
 export function addTrainCommand(program: Command): void {
-  program
+  const command = program
     .command('train')
     .description('train a character-level Transformer on a novel')
-    .option('--text <file>', 'a text of your own (UTF-8); default: Moby-Dick from npm')
-    .option('--device <kind>', 'auto, webgpu or cpu', 'auto')
-    .option('--adapter <name>', "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'")
     .option('--out <folder>', 'where run folders go', 'runs')
     .option('--resume [run]', 'continue a run folder; without a name, the latest in --out')
-    .addOption(stopAtOption())
-    .option('--steps <n>', 'optimizer steps', integer(1))
-    .option('--batch-size <n>', 'windows per step', integer(1))
-    .option('--block-size <n>', 'context length in characters', integer(1))
-    .option('--layers <n>', 'Transformer blocks', integer(1))
-    .option('--heads <n>', 'attention heads', integer(1))
-    .option('--dim <n>', 'width of the model', integer(1))
-    .option('--dropout <p>', 'share of activations dropped in training', number(0, 0.99))
-    .option('--lr <x>', 'peak learning rate', number(0))
-    .option('--weight-decay <x>', 'decay of weight matrices', number(0))
-    .option('--clip-norm <x>', 'largest gradient norm', number(0))
-    .option('--evaluate-every <n>', 'steps between evaluations, samples and checkpoints', integer(1))
-    .option('--patience <n>', 'evaluations without a new best before it stops; 0 for never', integer(0))
-    .option('--validation <share>', 'share of the text held out', number(0.001, 0.9))
-    .option('--sample-length <n>', 'characters of each sample', integer(0))
-    .addOption(
-      new Option('--precision <p>', "'mixed' computes matrix products in float16").choices([
-        'float32',
-        'mixed',
-      ]),
-    )
-    .option('--no-capture', 'run the code of every step instead of replaying the first; slower, same numbers')
-    .option('--seed <n>', 'the same seed repeats the same run', integer(0))
+    .addOption(stopAtOption());
+  addConfigOptions(command, TRAIN)
     .addHelpText(
       'after',
       `
-What is not given depends on the device: a small model without a GPU, a larger one with it. Ctrl-C saves and stops.
+${SETTINGS_HELP} Ctrl-C saves and stops.
 
 Examples:
   $ dawngrad train --text frankenstein.txt
   $ dawngrad train --device webgpu --adapter swiftshader --steps 100
+  $ dawngrad train --config small.json --seed 2
   $ dawngrad train --resume`,
     )
-    .action(async (flags: TrainFlags) => {
-      const { out, resume, stopAt, capture, ...settings } = flags;
-      const given = capture === false ? { ...settings, capture } : settings;
-      await (resume === undefined ? startRun(out, given, stopAt) : resumeRun(out, resume, given, stopAt));
-    });
+    .action((flags: Flags) => train(flags));
 }
 
-async function startRun(out: string, given: Partial<CharLMConfig>, stopAt?: number): Promise<void> {
-  const device = await announceDevice(given.device ?? 'auto', given.adapter ?? null);
-  const config: CharLMConfig = { ...defaultConfig(device), ...given };
+async function train({ config: file, out, resume, stopAt, ...given }: Flags): Promise<void> {
+  const flags = givenSettings(given, TRAIN);
+  if (resume !== undefined)
+    return resumeRun(out, resume, { ...flags, ...(file ? { config: file } : {}) }, stopAt);
+  const settings = await TRAIN.read({ file, environment: process.env, flags });
+  const device = await announceDevice(settings.device, settings.adapter);
+  const config = charLMConfig(settings, device);
   await work(config, device, stopAt, async (job) => {
-    const name = basename(job.novel.title)
+    const title = basename(job.novel.title)
       .replace(/\.[^.]*$/, '')
       .replace(/[^\p{L}\p{N}._ -]+/gu, '-');
-    const run = await RunFolder.create(out, name.toLowerCase() || 'run', {
+    const run = await RunFolder.create(out, settings.name ?? (title.toLowerCase() || 'run'), {
       ...config,
       digest: job.novel.digest,
     });
@@ -85,7 +65,7 @@ async function startRun(out: string, given: Partial<CharLMConfig>, stopAt?: numb
 async function resumeRun(
   out: string,
   which: string | true,
-  given: Partial<CharLMConfig>,
+  given: Record<string, unknown>,
   stopAt?: number,
 ): Promise<void> {
   const path = which === true ? (await listRuns(out))[0]?.path : which;
@@ -93,16 +73,16 @@ async function resumeRun(
     throw new DataError(
       `train: expected a run to resume in ${out}, got none; start one with: dawngrad train`,
     );
-  const run = await RunFolder.open<CharLMConfig>(path);
-  const { device: kind = 'auto', adapter, ...changed } = given;
+  const run = await RunFolder.open(path);
+  const { device: kind = 'auto', adapter, ...changed } = given as { device?: string; adapter?: string };
   if (Object.keys(changed).length > 0) {
     throw new DataError(
       `train: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
     );
   }
-  const wanted = kind === 'auto' ? run.config.device : kind;
-  const device = await announceDevice(wanted, adapter ?? run.config.adapter);
-  await work(run.config, device, stopAt, async (job) => {
+  const config = configOfTrainRun(run);
+  const device = await announceDevice(kind === 'auto' ? config.device : kind, adapter ?? config.adapter);
+  await work(config, device, stopAt, async (job) => {
     job.trainer.attach(run);
     await job.trainer.resume();
     console.log(`Resumed    ${run.path} at step ${job.trainer.step}`);

@@ -47,7 +47,8 @@ export interface CharLMConfig extends Omit<CharTransformerConfig, 'vocabSize'> {
   readonly digest: string;
 }
 
-const SHARED = {
+/** What does not depend on the device. */
+export const SHARED = {
   text: null,
   weightDecay: 0.1,
   clipNorm: 1,

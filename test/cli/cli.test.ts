@@ -169,6 +169,30 @@ describe('dawngrad', () => {
     for (const [key, t] of a.tensors) expect(b.tensors.get(key)!.data, key).toEqual(t.data);
   });
 
+  it('takes settings from a file, the environment and flags', async () => {
+    const file = join(folder, 'settings.json');
+    await writeFile(file, JSON.stringify({ name: 'from a file', steps: 5, seed: 6, dim: 8, lr: 0.01 }));
+    const { code, err, out } = await dawngrad(train('--config', file, '--heads', '2', '--no-capture'), {
+      DAWNGRAD_SEED: '7',
+      DAWNGRAD_DIM: '12',
+    });
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const run = /Run folder (.*)\n/.exec(out)![1];
+    expect(run).toBe(join(folder, 'runs', 'from a file'));
+    const config = JSON.parse(await readFile(join(run, 'config.json'), 'utf8')) as object;
+    // TINY has a --dim of 16.
+    expect(config).toMatchObject({
+      steps: 5,
+      seed: 7,
+      dim: 16,
+      heads: 2,
+      lr: 0.01,
+      clipNorm: 1,
+      capture: false,
+    });
+  });
+
   it('stops at a step with exit code 0, and resumes bit for bit', async () => {
     const args = train('--steps', '30', '--evaluate-every', '20', '--seed', '5');
     const whole = await dawngrad(args);
@@ -208,11 +232,16 @@ describe('dawngrad', () => {
     );
     await fails(
       ['train', '--device', 'cpu', '--steps', 'many'],
-      "error: option '--steps <n>' argument 'many' is invalid. expected an integer of at least 1.",
+      'dawngrad: train: expected steps to be a number, got "many" by --steps',
     );
     await fails(
       ['train', '--device', 'tpu'],
-      "dawngrad: openDevice: expected device 'auto', 'webgpu' or 'cpu', got 'tpu'",
+      'dawngrad: train: expected device to be one of auto, webgpu, cpu, got "tpu" by --device',
+    );
+    await fails(
+      ['train', '--device', 'cpu'],
+      "dawngrad: train: expected known settings in the environment, got 'DAWNGRAD_STEP'; did you mean 'DAWNGRAD_STEPS'?",
+      { DAWNGRAD_STEP: '3' },
     );
     await fails(
       ['train', '--device', 'webgpu', '--adapter', 'no such adapter'],
