@@ -2,7 +2,8 @@
 import { formatJoin } from '../data/oscars.js';
 import { lengthStatistics } from '../data/lengths.js';
 import type { Device } from '../device/types.js';
-import type { ClassifyJob, ClassifySetup } from '../train/classify.js';
+import type { ClassifySetup } from '../train/classify.js';
+import type { ClassifyJob } from '../train/classify-job.js';
 import { formatFolds } from '../train/classify-folds.js';
 import { classifyMemory } from '../train/classify-memory.js';
 import { type ClassifyResult, type FoldsResult, PARTS } from '../train/classify-types.js';

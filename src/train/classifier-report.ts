@@ -144,6 +144,15 @@ function notesOf(scores: ArrayLike<number>, n: number, positives: number, auc: I
   return notes;
 }
 
+/** Each note once, with the models that it is of. */
+function notesOfAll(rows: readonly MetricRow[]): Map<string, string[]> {
+  const models = new Map<string, string[]>();
+  for (const { name, notes } of rows) {
+    for (const note of notes) models.set(note, [...(models.get(note) ?? []), name]);
+  }
+  return models;
+}
+
 /** The table for a terminal. */
 export function formatMetricRows(rows: readonly MetricRow[]): string {
   const names = Object.keys(METRICS) as MetricName[];
@@ -162,7 +171,7 @@ export function formatMetricRows(rows: readonly MetricRow[]): string {
       `${name} against ${rows[0].name}: PR-AUC ${signed(difference.value)} (${signed(difference.low)} to ${signed(difference.high)}, ${pText(pValue)})`,
     );
   }
-  for (const { name, notes } of rows) for (const note of notes) lines.push(`${name}: ${note}`);
+  for (const [note, names] of notesOfAll(rows)) lines.push(`${names.join(', ')}: ${note}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -189,8 +198,8 @@ export function classifierSections(
           `Below each figure its ${confidence} % bootstrap interval. Macro-F1 and balanced accuracy hold at the threshold; Brier is better when smaller.`,
         ),
         comparisonTable(rows),
-        ...rows.flatMap(({ name, notes }) =>
-          notes.map((note) => htmlText(`${name}: ${note}.`, { warning: true })),
+        ...[...notesOfAll(rows)].map(([note, names]) =>
+          htmlText(`${names.join(', ')}: ${note}.`, { warning: true }),
         ),
       ].join('\n'),
     },

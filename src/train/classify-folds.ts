@@ -3,9 +3,18 @@ import { existsSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DataError } from '../device/errors.js';
-import { type ClassifySetup, jsonLines, recordOf } from './classify.js';
+import type { ClassifySetup } from './classify.js';
+import { recordOf } from './classify-record.js';
 import type { Division } from './classify-data.js';
-import { classifyReport, inOrder, measure, MODEL, predictionLines, scoredModels } from './classify-report.js';
+import {
+  classifyReport,
+  inOrder,
+  jsonLines,
+  measure,
+  MODEL,
+  predictionLines,
+  scoredModels,
+} from './classify-report.js';
 import type { ClassifyResult, FoldsResult, PredictionLine } from './classify-types.js';
 import { RESULT } from './classifier-run.js';
 import { METRICS, type MetricName } from './classifier-report.js';

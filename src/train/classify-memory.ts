@@ -3,7 +3,7 @@ import { DryDevice } from '../device/dry.js';
 import { measureStep, type StepMemory } from '../models/chunk-memory.js';
 import { GPT2 } from '../models/gpt2.js';
 import type { ClassifyConfig } from './classify-config.js';
-import type { ClassifyJob } from './classify.js';
+import type { ClassifyJob } from './classify-job.js';
 import { buildClassifier, type Classifier } from './classifier-run.js';
 
 /** A GPU with nothing out of the ordinary. */

@@ -91,7 +91,7 @@ export function predictionLines(
   return documents.flatMap((document, i) => {
     const probability = own.get(i);
     if (probability === undefined) return [];
-    const { id, group, title, label } = document;
+    const { id, group, title, label, text } = document;
     const others = models.filter(([name]) => name !== MODEL).map(([name, p]) => [name, p.get(i)]);
     return {
       id,
@@ -100,6 +100,7 @@ export function predictionLines(
       split: partOf.get(i)!,
       ...(foldOf && { fold: foldOf(i) }),
       label,
+      characters: text.length,
       probability,
       ...Object.fromEntries(others),
     };
@@ -173,3 +174,7 @@ export function classifyReport({
 function settingText(value: unknown): string {
   return Array.isArray(value) ? value.join(', ') : String(value);
 }
+
+/** Values as lines of JSON. */
+export const jsonLines = (lines: readonly unknown[]): string =>
+  lines.map((line) => `${JSON.stringify(line)}\n`).join('');

@@ -72,6 +72,8 @@ export interface PredictionLine {
   /** In a cross-validation the run that had the document in its test. */
   readonly fold?: number;
   readonly label: 0 | 1;
+  /** Length of the text. */
+  readonly characters: number;
   /** The model's probability of class 1. */
   readonly probability: number;
   /** Probabilities of the baselines: `prior`, `bow`, `zero-shot`. */

@@ -1,0 +1,27 @@
+/** Node only. What config.json of a classifier's run says, and whether the data are still those. */
+import { DataError } from '../device/errors.js';
+import type { GPT2 } from '../models/gpt2.js';
+import type { ClassifyConfig } from './classify-config.js';
+import type { ClassifyData } from './classify-data.js';
+import { type ClassifyRecord, readClassifyRun } from './classifier-run.js';
+import type { RunFolder } from './run-folder.js';
+
+/** What config.json holds. */
+export function recordOf(
+  config: ClassifyConfig,
+  { digest }: ClassifyData,
+  base: GPT2 | null,
+  resolved: Record<string, unknown>,
+  fold: number | null,
+): ClassifyConfig & ClassifyRecord {
+  return { ...config, resolved, digest, gpt2: base?.config ?? null, fold };
+}
+
+/** @throws DataError where a run began with other data */
+export function checkDigest(run: RunFolder, { digest }: ClassifyData): void {
+  const { record } = readClassifyRun(run);
+  if (record.digest === digest) return;
+  throw new DataError(
+    `classify: expected the documents and splits that the run began with (SHA-256 ${record.digest.slice(0, 12)}…), got others (${digest.slice(0, 12)}…)`,
+  );
+}
