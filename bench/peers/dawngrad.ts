@@ -80,7 +80,7 @@ const OPS: Record<string, (inputs: Tensor[], c: OpCase) => () => Tensor[]> = {
   },
 };
 
-/** As generation does it: the step is captured, and replayed for each token. */
+/** As `KVCache` and generation do it: keys and values are kept in place, the step is captured and replayed for each token. */
 function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tensor[] {
   const p = Object.fromEntries(specs.map(({ name }, i) => [name, inputs[i]]));
   const { layers, heads, dim: C, blockSize } = config!;
@@ -88,15 +88,23 @@ function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tens
     dg.layerNorm(x, [C], { weight: p[`${name}.weight`], bias: p[`${name}.bias`] });
   const linear = (x: Tensor, name: string, options: dg.LinearOptions = {}): Tensor =>
     dg.linear(x, p[`${name}.weight`], p[`${name}.bias`], options);
+  // [2, H, T, D] per layer, the last slot free.
+  const caches = Array.from({ length: layers }, (_, i) => {
+    const free = dg.zeros([heads, 1, C / heads]);
+    const filled = (past: Tensor): Tensor => dg.cat([past.select(0, i), free], 1);
+    return dg.stack([filled(p.keys), filled(p.values)]);
+  });
+  const slot = dg.tensor([blockSize - 1], { dtype: 'int32' });
   const step = dg.capture((token: Tensor) =>
     dg.noGrad(() => {
       let x = dg.embedding(p['head.weight'], token).add(p['positions.weight'].narrow(0, blockSize - 1, 1));
       for (let i = 0; i < layers; i++) {
         const name = `blocks.${i}`;
         const qkv = linear(norm(x, `${name}.ln1`), `${name}.attention.qkv`);
-        const [q, k, v] = qkv.reshape([3, heads, 1, C / heads]).unbind(0);
-        const keys = dg.cat([p.keys.select(0, i), k], 1);
-        const y = dg.scaledDotProductAttention(q, keys, dg.cat([p.values.select(0, i), v], 1));
+        const parts = qkv.reshape([3, heads, 1, C / heads]);
+        caches[i].indexCopy_(2, slot, parts.narrow(0, 1, 2));
+        const [keys, past] = caches[i].unbind(0);
+        const y = dg.scaledDotProductAttention(parts.select(0, 0), keys, past);
         x = linear(y.reshape([1, C]), `${name}.attention.proj`, { residual: x });
         const h = linear(norm(x, `${name}.ln2`), `${name}.up`, { activation: 'geluTanh' });
         x = linear(h, `${name}.down`, { residual: x });

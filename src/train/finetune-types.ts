@@ -1,7 +1,7 @@
 /** What a fine-tuning run finds out and leaves behind. */
 import type { ParameterCount } from '../nn/lora.js';
+import type { Finding } from './finding.js';
 import type { Measured } from './finetune-data.js';
-import type { Finding } from './sanity.js';
 import type { TrainResult } from './trainer.js';
 
 /** What the configuration leaves to the model and the data. */

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { noGrad } from '../autograd/mode.js';
+import { type TokenBlock, TokenBlocks } from '../data/token-blocks.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { TokenBlocks, type TokenBlock } from '../data/token-blocks.js';
 import { DataError, GradError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { generateText } from '../models/generate.js';
@@ -20,6 +20,7 @@ import { defaultGenerator } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { saveAdapter } from './adapter.js';
 import { toTensors } from './batches.js';
+import type { Finding } from './finding.js';
 import { FINETUNE, type FinetuneConfig } from './finetune-config.js';
 import {
   type MaskedTokens,
@@ -40,19 +41,17 @@ import type {
   Sampled,
   SampleStatistics,
 } from './finetune-types.js';
+import { explainNotFinite, LossWatch } from './loss-watch.js';
 import type { RunFolder } from './run-folder.js';
 import {
-  checkGradients,
   checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,
-  explainNotFinite,
-  type Finding,
-  LossWatch,
   PLAIN_ENGLISH,
   type StartFacts,
 } from './sanity.js';
+import { checkGradients } from './sanity-gradients.js';
 import { distinctN, lengthStatistics, perplexity, tokenBaselines } from './text-metrics.js';
 import { LAST, meanLoss, Trainer, type TrainerOptions, type TrainResult } from './trainer.js';
 

@@ -66,6 +66,7 @@ export {
   type ScoredModel,
 } from './classifier-report.js';
 export { explorationHtml, formatExploration } from './explore-report.js';
+export type { Finding } from './finding.js';
 export {
   escapeHtml,
   type HtmlCell,
@@ -76,20 +77,19 @@ export {
   htmlTable,
   htmlText,
 } from './html-report.js';
+export { LossWatch } from './loss-watch.js';
 export { type DeviceSpeed, measureDevice } from './measure.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
 export { correctedResampledTTest, type ResampledTTest } from './resampled-t-test.js';
 export {
-  checkGradients,
   checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,
   describeStart,
-  type Finding,
-  LossWatch,
   type StartFacts,
 } from './sanity.js';
+export { checkGradients } from './sanity-gradients.js';
 export {
   type CountBaseline,
   type CountBaselines,

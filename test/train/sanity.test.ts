@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { noGrad } from '../../src/autograd/mode.js';
 import { tokenizeDocuments } from '../../src/data/qa.js';
-import { evaluationBlocks, TokenBlocks, type TokenBlock } from '../../src/data/token-blocks.js';
+import { evaluationBlocks, type TokenBlock, TokenBlocks } from '../../src/data/token-blocks.js';
 import { GPT2Tokenizer } from '../../src/data/tokenizer.js';
 import { GradError } from '../../src/device/errors.js';
 import { GPT2 } from '../../src/models/gpt2.js';
@@ -17,17 +17,16 @@ import { tensor } from '../../src/tensor/factories.js';
 import { defaultGenerator, manualSeed } from '../../src/tensor/random.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { toTensors } from '../../src/train/batches.js';
+import type { Finding } from '../../src/train/finding.js';
+import { explainNotFinite, LossWatch } from '../../src/train/loss-watch.js';
 import {
-  checkGradients,
   checkPositions,
   checkStart,
   checkTokens,
   checkVocabulary,
   describeStart,
-  explainNotFinite,
-  type Finding,
-  LossWatch,
 } from '../../src/train/sanity.js';
+import { checkGradients } from '../../src/train/sanity-gradients.js';
 import { tokenBaselines } from '../../src/train/text-metrics.js';
 import { meanLoss, Trainer } from '../../src/train/trainer.js';
 
