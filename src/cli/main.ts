@@ -11,7 +11,11 @@ import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
 import { addPredictCommand } from './predict.js';
 import { addQACommand } from './qa.js';
+import { followParent } from './parent.js';
+import { addRunsCommand } from './runs.js';
+import { addReportCommand } from './report.js';
 import { addTrainCommand } from './train.js';
+import { addTuneCommand } from './tune.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -27,8 +31,12 @@ addChatCommand(program);
 addDevicesCommand(program);
 addExploreCommand(program);
 addPredictCommand(program);
+addReportCommand(program);
 addQACommand(program);
+addTuneCommand(program);
+addRunsCommand(program);
 
+followParent();
 try {
   await program.parseAsync();
 } catch (e) {

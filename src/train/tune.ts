@@ -182,7 +182,10 @@ class Search<S extends SearchSpace> {
   /** Brings the scheduler to where an earlier process left it. */
   private replay(events: readonly TuneEvent[]): void {
     const search = JSON.parse(JSON.stringify(this.identity()));
-    if (events.length === 0) return this.note({ event: 'begin', search });
+    if (events.length === 0) {
+      this.note({ event: 'begin', search });
+      return;
+    }
     events.forEach((event, i) => {
       const where = `${this.journal!.path}:${i + 1}`;
       if ((i === 0) !== (event.event === 'begin'))
