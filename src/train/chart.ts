@@ -61,8 +61,11 @@ export interface CurvesOptions {
   /** The data's own range by default. */
   readonly xDomain?: readonly [number, number];
   readonly yDomain?: readonly [number, number];
-  /** A logarithmic horizontal axis. */
+  /** Logarithmic axes; their data and domains must be above 0. */
   readonly logX?: boolean;
+  readonly logY?: boolean;
+  /** Holds its own style, for a file of its own instead of a page. */
+  readonly alone?: boolean;
   /** A line to compare with. */
   readonly reference?: { readonly name: string; readonly points: readonly ChartPoint[] };
   /** In pixels, 460 × 420 by default. */
@@ -74,7 +77,8 @@ type Scale = ScaleContinuousNumeric<number, number>;
 
 /** Curves over a common axis, with a legend; a chart that says so where there is nothing to draw. */
 export function curvesSvg(options: CurvesOptions): string {
-  const { title, xLabel, yLabel, series, reference, logX = false, width = 460, height = 420 } = options;
+  const { title, xLabel, yLabel, series, reference, width = 460, height = 420 } = options;
+  const { logX = false, logY = false, alone = false } = options;
   const entries = [
     ...series.map(({ name }, i) => ({
       name,
@@ -91,13 +95,13 @@ export function curvesSvg(options: CurvesOptions): string {
   const x = (logX ? scaleLog() : scaleLinear())
     .domain(options.xDomain ?? extent(all.map((p) => p.x)))
     .range([0, w]);
-  const y = scaleLinear()
-    .domain(options.yDomain ?? extent([0, ...all.map((p) => p.y)]))
+  const y = (logY ? scaleLog() : scaleLinear())
+    .domain(options.yDomain ?? extent([...(logY ? [] : [0]), ...all.map((p) => p.y)]))
     .range([h, 0]);
   const body = !hasPoints
     ? [text(w / 2, h / 2, 'nothing to draw', 'text-anchor="middle"')]
     : [
-        axes(x, y, w, h, logX),
+        axes(x, y, w, h, logX, logY),
         reference ? pathOf('reference', reference.points, x, y) : '',
         ...series.map((s, i) => drawSeries(s, i % COLOURS.length, x, y, h)),
       ];
@@ -106,6 +110,7 @@ export function curvesSvg(options: CurvesOptions): string {
     width,
     height,
     margin,
+    style: alone ? CHART_STYLE : undefined,
     head: legend.parts,
     body: [
       ...body,
@@ -280,23 +285,28 @@ export function barsSvg({
   return svgFrame({ title, width, height: margin.top + h + 46, margin, body });
 }
 
-function axes(x: Scale, y: Scale, width: number, height: number, logX: boolean): string {
-  const yFormat = y.tickFormat(5);
-  // Of a logarithmic axis only 1, 2 and 5 in each decade have room for labels.
-  const xTicks = logX ? x.ticks().filter((tick) => /^[125]0*(\.0+)?$/.test(String(tick))) : x.ticks(6);
+function axes(x: Scale, y: Scale, width: number, height: number, logX: boolean, logY: boolean): string {
+  const yFormat = logY ? (tick: number) => tick.toLocaleString('en') : y.tickFormat(5);
+  const xTicks = logX ? logTicks(x) : x.ticks(6);
+  const yTicks = logY ? logTicks(y) : y.ticks(5);
   return [
-    ...y
-      .ticks(5)
-      .flatMap((tick) => [
-        rule('grid', 0, y(tick), width, y(tick)),
-        text(-8, y(tick) + 4, yFormat(tick), 'class="tick" text-anchor="end"'),
-      ]),
+    ...yTicks.flatMap((tick) => [
+      rule('grid', 0, y(tick), width, y(tick)),
+      text(-8, y(tick) + 4, yFormat(tick), 'class="tick" text-anchor="end"'),
+    ]),
     rule('axis', 0, height, width, height),
     ...xTicks.flatMap((tick) => [
       rule('axis', x(tick), height, x(tick), height + 5),
       text(x(tick), height + 19, tick.toLocaleString('en'), 'class="tick" text-anchor="middle"'),
     ]),
   ].join('\n');
+}
+
+/** Of a logarithmic axis only 1, 2 and 5 in each decade have room for labels; within a decade all that there are. */
+function logTicks(scale: Scale): number[] {
+  const ticks = scale.ticks();
+  const main = ticks.filter((tick) => /^(0\.0*)?[125]0*$/.test(String(tick)));
+  return main.length >= 3 ? main : ticks;
 }
 
 /** Entries side by side, in as many rows as they need. */
