@@ -12,6 +12,8 @@ export const RIDDLES = ['one', 'both', 'order'] as const;
 export type Riddle = (typeof RIDDLES)[number];
 
 const KEEPER = ['The keeper cursed the stranger.', 'The keeper forgave the stranger.'] as const;
+/** Sentences at the end where nothing is planted. */
+const TAIL = 2;
 const LANTERN = 'A lantern was lit in the northern tower.';
 const BELL = 'Somebody rang the bell of the empty chapel.';
 
@@ -20,7 +22,7 @@ export interface PlantedOptions {
   readonly documents: number;
   /** Fewest and most sentences of a document. */
   readonly sentences?: readonly [least: number, most: number];
-  /** Sentences at the start where nothing is planted. */
+  /** Sentences at the start where nothing is planted. Nor is it in the last two: the last chunk is shorter, and shows. */
   readonly head?: number;
   readonly seed?: number;
 }
@@ -51,8 +53,8 @@ export function plantedDocuments(
   { riddle, documents, sentences: [least, most] = [14, 24], head = 4, seed = 1 }: PlantedOptions,
   pool: readonly string[] = novelSentences(),
 ): PlantedDocument[] {
-  if (!(head >= 1 && least >= head + 6 && most >= least)) {
-    throw new DataError(`planted: expected at least ${head + 6} sentences, got ${least} to ${most}`);
+  if (!(head >= 1 && least >= head + TAIL + 6 && most >= least)) {
+    throw new DataError(`planted: expected at least ${head + TAIL + 6} sentences, got ${least} to ${most}`);
   }
   const random = new data.HostRandom(seed);
   const parts = { train: [0, 0.8], validation: [0.8, 0.9], test: [0.9, 1] } as const;
@@ -64,11 +66,11 @@ export function plantedDocuments(
     const label = (Math.floor(i / 10) % 2) as 0 | 1;
     const length = least + random.integer(most - least + 1);
     const text = Array.from({ length }, () => pool[start + random.integer(end - start)]);
-    const room = length - head;
+    const room = length - head - TAIL;
     // Two places at least a third of the room apart.
     const gap = Math.ceil(room / 3);
     const first = head + random.integer(room - gap);
-    const second = first + gap + random.integer(length - first - gap);
+    const second = first + gap + random.integer(head + room - first - gap);
     const planted = riddle === 'one' ? [head + random.integer(room)] : [first, second];
     const turned = random.integer(2);
     const words = {

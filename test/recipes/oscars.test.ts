@@ -39,12 +39,13 @@ describe('planted sentences', () => {
       if (riddle === 'both') expect(new Set(found).size).toBe(label === 1 ? 2 : 1);
       if (riddle === 'order') expect(found[0].includes('lantern')).toBe(label === 1);
       expect(planted[0]).toBeGreaterThanOrEqual(4);
-      if (planted.length === 2) expect(planted[1] - planted[0]).toBeGreaterThanOrEqual(4);
+      if (planted.length === 2) expect(planted[1] - planted[0]).toBeGreaterThanOrEqual(3);
       const sentences = text.split(/(?<=\.) /);
       expect(sentences.length).toBeGreaterThanOrEqual(14);
       expect(sentences.length).toBeLessThanOrEqual(24);
       planted.forEach((at, k) => {
         expect(sentences[at]).toBe(found[k]);
+        expect(at).toBeLessThan(sentences.length - 2);
       });
     }
   });
@@ -67,14 +68,14 @@ describe('planted sentences', () => {
   it('are the same for the same seed', () => {
     expect(make()).toEqual(make());
     expect(make({ seed: 2 })).not.toEqual(make());
-    expect(() => make({ sentences: [8, 9] })).toThrow('planted: expected at least 10 sentences, got 8 to 9');
+    expect(() => make({ sentences: [8, 9] })).toThrow('planted: expected at least 12 sentences, got 8 to 9');
   });
 });
 
 describe('two sentences far apart', () => {
   const tokenizer = new GPT2Tokenizer({ size: 4096 });
   const made = plantedDocuments(
-    { riddle: 'both', documents: 1500, sentences: [10, 14], head: 4 },
+    { riddle: 'both', documents: 1500, sentences: [12, 16], head: 4 },
     novelSentences(),
   );
   const tokens = made.map(({ text }) => tokenizer.encode(text));
