@@ -83,8 +83,8 @@ export {
   type QATokenizer,
   scanQA,
   type TokenizedQA,
-  tokenizeDocuments,
   tokenizeQA,
+  tokenizeTexts,
 } from './qa.js';
 export {
   CLEANINGS,

@@ -206,13 +206,13 @@ export function tokenizeQA(
 }
 
 /**
- * The tokens of documents, one after the other, each ended by end-of-text; all of them count.
+ * The tokens of texts as one stream, each ended by end-of-text; all of them count. `tokenizeDocuments` keeps documents apart.
  * @throws DataError when the tokenizer has no end-of-text token
  */
-export function tokenizeDocuments(documents: readonly string[], tokenizer: QATokenizer): TokenizedQA {
+export function tokenizeTexts(texts: readonly string[], tokenizer: QATokenizer): TokenizedQA {
   return joinTokens(
-    'tokenizeDocuments',
-    documents.map((text) => ({ text, counts: true, end: true })),
+    'tokenizeTexts',
+    texts.map((text) => ({ text, counts: true, end: true })),
     tokenizer,
   );
 }

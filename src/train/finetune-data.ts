@@ -8,7 +8,7 @@ import {
   LABEL,
   normalizeText,
   type QAPair,
-  tokenizeDocuments,
+  tokenizeTexts,
   tokenizeQA,
 } from '../data/qa.js';
 import { isJsonLines, parseQARecords, readText, splitRecords } from '../data/qa-file.js';
@@ -62,7 +62,7 @@ export async function readTextData(paths: readonly string[], validation: number)
   };
   for (const file of await listFiles(paths)) {
     const text = await readText(file);
-    if (isJsonLines(text, file) || isLabelled(text)) {
+    if (isJsonLines(text, file) || beginsWithQuestion(text)) {
       const split = splitRecords(parseQARecords(text, file), file, { validation });
       for (const name of ['train', 'validation', 'test'] as const) parts[name].pairs.push(...split[name]);
     } else {
@@ -101,7 +101,8 @@ async function listFiles(paths: readonly string[]): Promise<string[]> {
   return files;
 }
 
-function isLabelled(text: string): boolean {
+/** Stricter than `isLabelled`: a novel may hold a line that begins with QUESTION. */
+function beginsWithQuestion(text: string): boolean {
   const first = normalizeText(text)
     .split('\n')
     .find((line) => line.trim() !== '');
@@ -135,7 +136,7 @@ export function tokenizePart(
     const ids = tokenizer.encode(text);
     return { ids, mask: new Uint8Array(ids.length).fill(1), documents: 0 };
   }
-  const streams = [tokenizeQA(pairs, tokenizer, { answersOnly }), tokenizeDocuments(documents, tokenizer)];
+  const streams = [tokenizeQA(pairs, tokenizer, { answersOnly }), tokenizeTexts(documents, tokenizer)];
   const total = streams[0].ids.length + streams[1].ids.length;
   const ids = new Int32Array(total);
   const mask = new Uint8Array(total);

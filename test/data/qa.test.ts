@@ -7,7 +7,7 @@ import {
   parseQA,
   type QAPair,
   scanQA,
-  tokenizeDocuments,
+  tokenizeTexts,
   tokenizeQA,
 } from '../../src/data/qa.js';
 import { groupByQuestion, hashSplit, questionKey, splitQA } from '../../src/data/qa-split.js';
@@ -159,7 +159,7 @@ describe('tokenizeQA', () => {
   });
 
   it('joins plain documents by end-of-text', () => {
-    const { ids: got, mask } = tokenizeDocuments(['a bb', 'ccc'], words);
+    const { ids: got, mask } = tokenizeTexts(['a bb', 'ccc'], words);
     expect([...got]).toEqual([1, 2, 0, 3, 0]);
     expect([...mask]).toEqual([1, 1, 1, 1, 1]);
   });

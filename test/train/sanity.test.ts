@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import '../../src/autograd/methods.js';
 import { noGrad } from '../../src/autograd/mode.js';
-import { tokenizeDocuments } from '../../src/data/qa.js';
+import { tokenizeTexts } from '../../src/data/qa.js';
 import { evaluationBlocks, type TokenBlock, TokenBlocks } from '../../src/data/token-blocks.js';
 import { GPT2Tokenizer } from '../../src/data/tokenizer.js';
 import { GradError } from '../../src/device/errors.js';
@@ -41,8 +41,8 @@ const texts = Array.from({ length: 120 }, (_, i) => {
   const what = ['the sea', 'a lantern', 'his ship', 'the morning'][(i * 3 + (i >> 1)) % 4];
   return `${who} ${does} ${what}.`;
 });
-const stream = tokenizeDocuments(texts.slice(0, 100), tokenizer);
-const heldOut = tokenizeDocuments(texts.slice(100), tokenizer);
+const stream = tokenizeTexts(texts.slice(0, 100), tokenizer);
+const heldOut = tokenizeTexts(texts.slice(100), tokenizer);
 let unigram: number;
 let trained: Map<string, Float32Array>;
 
@@ -187,7 +187,7 @@ describe('tokens and vocabulary', () => {
 
   it('of a larger tokenizer lie outside of the model', () => {
     const wrong = new GPT2Tokenizer({ size: 2048 });
-    const { ids } = tokenizeDocuments(texts, wrong);
+    const { ids } = tokenizeTexts(texts, wrong);
     expect(checkVocabulary(wrong, V, ids)).toMatchObject([
       { severity: 'error', code: 'ids-outside-vocabulary' },
     ]);
@@ -196,7 +196,7 @@ describe('tokens and vocabulary', () => {
 
   it('of a smaller tokenizer mean something else', () => {
     const wrong = new GPT2Tokenizer({ size: 280 });
-    const { ids } = tokenizeDocuments(texts, wrong);
+    const { ids } = tokenizeTexts(texts, wrong);
     expect(codes(checkVocabulary(wrong, V, ids))).toEqual(['vocabulary-mismatch']);
   });
 
