@@ -61,6 +61,7 @@ export {
 } from './train/predict.js';
 export { formatDuration, Progress, type ProgressOptions, type ProgressUpdate } from './train/progress.js';
 export { listRuns, type MetricsLine, RunFolder, type RunListing } from './train/run-folder.js';
+export { type RunReport, reportRun } from './train/run-report.js';
 export { type ForeignFolder, type FoundRuns, findRuns, openRuns, type Run, readRun } from './train/runs.js';
 export { type PlotRunsOptions, runsHtml, runsSvg } from './train/runs-plot.js';
 export { type ComparedRow, compareRuns, differingSettings } from './train/runs-table.js';

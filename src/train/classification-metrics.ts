@@ -330,7 +330,7 @@ export function calibrationError(curve: readonly CalibrationBin[]): number {
 }
 
 /** Wilson's score interval of a share at 95 %. */
-function wilson(successes: number, n: number): [number, number] {
+export function wilson(successes: number, n: number): [number, number] {
   const z2 = 1.959964 ** 2;
   const p = successes / n;
   const centre = (p + z2 / (2 * n)) / (1 + z2 / n);

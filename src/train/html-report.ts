@@ -31,7 +31,7 @@ table { border-collapse: collapse; margin: 0.8rem 0; }
 th, td { padding: 0.25rem 0.8rem; text-align: right; border-bottom: 1px solid #dddbd3; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td { font-variant-numeric: tabular-nums; }
-td.text { text-align: left; }
+td.text, th.text { text-align: left; }
 .small { color: #66655f; font-size: 0.85em; white-space: nowrap; }
 .warning { border-left: 4px solid #d0551f; padding-left: 0.8rem; }
 .charts { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 1rem; }
@@ -69,7 +69,11 @@ export type HtmlCell = string | number | { readonly value: string | number; read
 
 /** A table; numbers are written with thousands apart, everything is escaped. */
 export function htmlTable(columns: readonly string[], rows: readonly (readonly HtmlCell[])[]): string {
-  const head = columns.map((name) => `<th>${escapeXml(name)}</th>`).join('');
+  // Names stand above what they name: text to the left, numbers to the right.
+  const isText = (c: number): boolean => rows.length > 0 && rows.every((row) => typeof row[c] === 'string');
+  const head = columns
+    .map((name, c) => `<th${isText(c) ? ' class="text"' : ''}>${escapeXml(name)}</th>`)
+    .join('');
   const lines = rows.map((row) => `<tr>${row.map(cellOf).join('')}</tr>`);
   return `<div class="wide"><table>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${lines.join('\n')}\n</tbody>\n</table></div>`;
 }
