@@ -114,7 +114,10 @@ function modelText(config: ClassifyConfig): string {
 /** The memory of a step on the longest documents. */
 export function describeMemory(job: ClassifyJob, device: Device): void {
   const { documents, longest, weightBytes, restBytes, peakBytes } = classifyMemory(job);
-  const mega = (bytes: number): string => `${n(Math.round(bytes / 2 ** 20))} MiB`;
+  const mega = (bytes: number): string => {
+    const size = bytes / 2 ** 20;
+    return `${size < 10 ? size.toFixed(1) : n(Math.round(size))} MiB`;
+  };
   console.log(
     line(
       'Memory',

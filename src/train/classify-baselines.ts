@@ -21,8 +21,8 @@ export interface BaselineInputs {
   readonly device: Device;
   readonly documents: readonly ClassifyDocument[];
   readonly parts: Readonly<Record<Part, readonly number[]>>;
-  /** Documents to be judged. */
-  readonly wanted: readonly number[];
+  /** Parts whose documents are judged, each by itself: no batch is shared, so that no rounding of one depends on another. */
+  readonly wanted: readonly Part[];
   onBaseline?(name: string, done: number, total: number): void;
 }
 
@@ -37,17 +37,27 @@ export async function fitBaselines(inputs: BaselineInputs): Promise<FittedBaseli
   const fitted: FittedBaseline[] = [];
   // Each once, whatever the configuration repeats.
   for (const name of new Set(inputs.config.baselines)) {
-    inputs.onBaseline?.(name, 0, inputs.wanted.length);
-    const { values, facts } = await fits[name](inputs);
-    fitted.push({ name, facts, probabilities: new Map(inputs.wanted.map((i, k) => [i, values[k]])) });
+    inputs.onBaseline?.(name, 0, 1);
+    const { judge, facts, release } = await fits[name](inputs);
+    const probabilities = new Map<number, number>();
+    for (const part of inputs.wanted) {
+      const documents = inputs.parts[part];
+      const values = await judge(textsOf(inputs, documents));
+      documents.forEach((i, k) => {
+        probabilities.set(i, values[k]);
+      });
+    }
+    release?.();
+    fitted.push({ name, facts, probabilities });
   }
   return fitted;
 }
 
 interface Fit {
-  /** Of the wanted documents. */
-  readonly values: Float64Array;
+  /** Probabilities of class 1. */
+  judge(texts: readonly string[]): Float64Array | Promise<Float64Array>;
   readonly facts: unknown;
+  release?(): void;
 }
 
 const labelsOf = ({ documents }: BaselineInputs, part: readonly number[]): number[] =>
@@ -57,32 +67,36 @@ const textsOf = ({ documents }: BaselineInputs, part: readonly number[]): string
 
 async function fitPrior(inputs: BaselineInputs): Promise<Fit> {
   const prior = PriorClassifier.fit(labelsOf(inputs, inputs.parts.train));
-  return { values: prior.predict(inputs.wanted), facts: { probability: prior.probability } };
+  return { judge: (texts) => prior.predict(texts), facts: { probability: prior.probability } };
 }
 
 async function fitBow(inputs: BaselineInputs): Promise<Fit> {
-  const { parts, device, wanted } = inputs;
+  const { parts, device } = inputs;
   const set = (part: readonly number[]) => ({ texts: textsOf(inputs, part), labels: labelsOf(inputs, part) });
   const { model, l2, tried } = await tuneBow(set(parts.train), set(parts.validation), { device });
   const words = (label: 0 | 1): string[] => model.topWords(20, label).map(({ word }) => word);
   return {
-    values: Float64Array.from(wanted, (i) => model.predict([inputs.documents[i].text])[0]),
+    judge: (texts) => model.predict(texts),
     facts: { words: model.vectors.words.length, l2, tried, for1: words(1), for0: words(0) },
   };
 }
 
-async function askZeroShot(inputs: BaselineInputs): Promise<Fit> {
-  const { config, device, wanted, onBaseline } = inputs;
+async function askZeroShot({ config, device, onBaseline }: BaselineInputs): Promise<Fit> {
   const { model, tokenizer } = await openTrained(config.zeroShotModel!, { device });
   const question = questionOf(config);
-  const values = await zeroShot(model, tokenizer, textsOf(inputs, wanted), {
-    question,
-    maxChunks: 16,
-    calibrate: true,
-    onProgress: (done, total) => onBaseline?.('zero-shot', done, total),
-  });
-  for (const p of model.parameters()) p.release();
-  return { values, facts: { model: config.zeroShotModel, question } };
+  return {
+    judge: (texts) =>
+      zeroShot(model, tokenizer, texts, {
+        question,
+        maxChunks: 16,
+        calibrate: true,
+        onProgress: (done, total) => onBaseline?.('zero-shot', done, total),
+      }),
+    facts: { model: config.zeroShotModel, question },
+    release: () => {
+      for (const p of model.parameters()) p.release();
+    },
+  };
 }
 
 /** What the language model is asked of each text. */

@@ -26,7 +26,6 @@ import {
   measure,
   MODEL,
   predictionLines,
-  type Probabilities,
   scoredModels,
 } from './classify-report.js';
 import { type ClassifyResult, PARTS, type Part, type PartCounts } from './classify-types.js';
@@ -214,11 +213,15 @@ export class ClassifyJob {
   async finish(run: RunFolder, { step, stopped, seconds, best }: TrainResult): Promise<ClassifyResult> {
     const { config, data, device, hooks, division, settings, parameters, parts } = this;
     const { documents } = data;
-    const { train, validation, test } = division.parts;
+    const { validation, test } = division.parts;
     await this.trainer.loadBest();
-    const wanted = [...(config.predictTraining ? train : []), ...validation, ...test];
-    const logits = await judgeDocuments(this.classifier, data, wanted, hooks.onPredict);
-    const own: Probabilities = new Map([...logits].map(([i, x]) => [i, sigmoid(x)]));
+    // Part by part: in one batch with them, test documents would change the last bits of the others.
+    const wanted: Part[] = ['validation', 'test', ...(config.predictTraining ? (['train'] as const) : [])];
+    const own = new Map<number, number>();
+    for (const part of wanted) {
+      const logits = await judgeDocuments(this.classifier, data, division.parts[part], hooks.onPredict);
+      for (const [i, x] of logits) own.set(i, sigmoid(x));
+    }
     const { onBaseline } = hooks;
     const baselines = await fitBaselines({
       config,
