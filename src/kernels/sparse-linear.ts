@@ -150,9 +150,9 @@ let count = min(p.rows - first, ${TILE}u);
 let at = p.x_offset + (first + select(vec4<u32>(0u), vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(count))) * p.inputs;
 var sum = vec4<f32>(${bias ? load(type, 'bias[p.bias_offset + o]') : '0.0'});
 for (var j = starts[o]; j < starts[o + 1u]; j++) {
-  let from = at + sources[j];
+  let places = at + sources[j];
   let weight = ${load(type, `weights[p.weights_offset + ${lookup ? 'wires[j]' : 'j'}]`)};
-  sum += weight * vec4<f32>(${['x', 'y', 'z', 'w'].map((c) => load(type, `x[from.${c}]`)).join(', ')});
+  sum += weight * vec4<f32>(${['x', 'y', 'z', 'w'].map((c) => load(type, `x[places.${c}]`)).join(', ')});
 }
 for (var r = 0u; r < count; r++) { y[(first + r) * p.outputs + o] = ${store(type, 'sum[r]')}; }`,
   }));
