@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { writeFileAtomic } from '../data/atomic-file.js';
 import { DataError } from '../device/errors.js';
+import { TRAIN } from '../train/char-lm-config.js';
 import { CLASSIFY } from '../train/classify-config.js';
 import { FINETUNE } from '../train/finetune-config.js';
 import { listRuns, uniqueRunFolder } from '../train/run-folder.js';
@@ -14,7 +15,7 @@ import { LOG, runTrial } from '../train/tune-trial.js';
 import { integer } from './options.js';
 import { TuneView } from './tune-view.js';
 
-const COMMANDS: TuneCommands = { classify: CLASSIFY, finetune: FINETUNE };
+const COMMANDS: TuneCommands = { classify: CLASSIFY, train: TRAIN, finetune: FINETUNE };
 
 /** The file of the search in its folder. */
 const SPACE = 'space.json';
