@@ -13,9 +13,10 @@ import {
 import { sampleText } from '../../src/node.js';
 import { AttentionLSTM } from './attention-lstm.js';
 import { readOn } from './decode.js';
-import { type Context, novelTexts, planOf, save } from './experiments.js';
 import { type Trained, type TrainingData, trainModel, type WindowModel } from './job.js';
+import { novelTexts } from './novel.js';
 import { count, figure, fixed, markdown, oneLine, smoothed } from './report.js';
+import { type Context, planOf, save } from './shared.js';
 import { SpellingVocabulary } from './words.js';
 
 /** Of the word model's tokens, 83 are characters. */

@@ -26,7 +26,7 @@ export const FRANKENSTEIN = defineConfig('frankenstein', {
   share: [share.default(0.1), 'x', 'share of the windows of the novel that make an epoch; 1 on a GPU'],
   validation: [share.default(0.05), 'x', 'share of the novel, at its end, that is held out'],
   patience: [whole(0).default(3), 'n', 'epochs without a better held-out loss before it stops; 0 for never'],
-  compareSteps: [whole(1).default(3000), 'n', 'steps of each model of the comparison'],
+  compareSteps: [whole(1).default(2000), 'n', 'steps of each model of the comparison'],
   prompts: [whole(1).default(32), 'n', 'prompts that decoding is compared on'],
   promptLength: [whole(1).default(100), 'n', 'characters of a prompt'],
   continuation: [whole(8).default(200), 'n', 'characters written after each prompt'],

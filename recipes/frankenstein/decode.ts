@@ -1,8 +1,9 @@
 /** The same prompts continued in different ways, and what can be measured of that. */
 import { data, models, noGrad, scope, type Tensor, tensor } from '../../src/index.js';
 import { distinctN, repetitionRate } from '../../src/train/text-metrics.js';
-import { type Context, novel, save } from './experiments.js';
+import { trainNovel } from './novel.js';
 import { count, fixed, markdown, oneLine, percent } from './report.js';
+import { type Context, save } from './shared.js';
 
 /** Ways to choose the next character. */
 export const METHODS: readonly (readonly [name: string, options: models.GenerateOptions])[] = [
@@ -91,7 +92,7 @@ export interface DecodeResult {
 /** Continues held-out prompts by every method, and measures texts that need no model as well. */
 export async function decode(context: Context): Promise<DecodeResult> {
   const { config, log } = context;
-  const { model, vocabulary, texts } = await novel(context);
+  const { model, vocabulary, texts } = await trainNovel(context);
   const chosen = passages(texts.validation, vocabulary.encode(' ')[0], config);
   const truth = chosen.map((p) => p.truth);
   const lexicon = new Set(data.tokenizeWords(vocabulary.decode(texts.train).toLowerCase()));

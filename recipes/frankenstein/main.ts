@@ -8,9 +8,12 @@ import { DawngradError, openDevice } from '../../src/index.js';
 import { EXPERIMENTS, type Experiment, FRANKENSTEIN, type FrankensteinConfig, QUICK } from './config.js';
 import { compare } from './compare.js';
 import { decode } from './decode.js';
-import { type Context, diverge, letter, novel } from './experiments.js';
+import { diverge } from './diverge.js';
 import { Interrupted } from './job.js';
+import { letter } from './letter.js';
+import { novel } from './novel.js';
 import { count } from './report.js';
+import type { Context } from './shared.js';
 import { readSource } from './text.js';
 
 interface Flags extends Record<string, unknown> {
