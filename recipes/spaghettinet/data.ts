@@ -38,9 +38,9 @@ export async function loadDataset(name: DatasetName, seed: number, paths: DataPa
   const random = new data.HostRandom(seed * 1000 + DATASETS.indexOf(name));
   switch (name) {
     case 'moons':
-      return made(name, 2, (n) => moons(n, random), [500, 250, 2000]);
+      return made(name, 2, (n) => moons(n, random), [500, 250, 1000]);
     case 'spirals':
-      return made(name, 3, (n) => spirals(n, random), [900, 450, 2000]);
+      return made(name, 3, (n) => spirals(n, random), [900, 450, 1000]);
     case 'titanic':
       return titanic(paths.titanic, random);
     case 'fashion':

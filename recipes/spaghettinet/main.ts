@@ -40,7 +40,7 @@ const CONFIG = defineConfig('spaghettinet', {
     'networks to compare the first of them with',
   ],
   seeds: [
-    whole(2).default(10),
+    whole(2).default(5),
     'n',
     'how many seeds: each has data, wiring, first weights and batches of its own',
   ],
@@ -48,14 +48,14 @@ const CONFIG = defineConfig('spaghettinet', {
   units: [whole(2).default(64), 'n', 'units of the spaghetti layer'],
   wiresPerUnit: [whole(1).default(6), 'n', 'wires from units to each unit'],
   propagation: [whole(0).default(4), 'n', 'how often signals travel along the wires'],
-  steps: [whole(1).default(1000), 'n', 'optimizer steps'],
+  steps: [whole(1).default(500), 'n', 'optimizer steps'],
   batchSize: [whole(1).default(64), 'n', 'examples per step'],
   rates: [
     z.array(z.coerce.number().positive()).min(1).default([0.003, 0.01]),
     'x',
     'learning rates to choose from, on a seed of its own',
   ],
-  cuts: [whole(1).default(5), 'n', 'random cuts per share of wires and network'],
+  cuts: [whole(1).default(3), 'n', 'random cuts per share of wires and network'],
   titanic: [
     z.string().default('../shared/data/titanic.csv'),
     'file',
@@ -71,16 +71,21 @@ const CONFIG = defineConfig('spaghettinet', {
     'kind',
     'auto, webgpu or cpu: these networks are too small to gain from a GPU',
   ],
+  adapter: [
+    z.string().nullable().default(null),
+    'name',
+    "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'",
+  ],
 });
 
 /** Made in a few minutes: the data sets in the plane and passengers, few steps. */
-const QUICK = { datasets: ['moons', 'titanic'], seeds: 5, steps: 300, rates: [0.01], cuts: 2 };
+const QUICK = { datasets: ['moons', 'titanic'], seeds: 3, steps: 300, rates: [0.01], cuts: 2 };
 
 const program = new Command('recipe:spaghettinet')
   .description(
     'wire units like tangled spaghetti, and compare them with dense networks of as many parameters and of the same width',
   )
-  .option('--quick', 'two data sets, five seeds, few steps: minutes')
+  .option('--quick', 'two data sets, three seeds, fewer steps: minutes')
   .option('--timing', 'only count the operations of a training step and take its time')
   .option('--out <folder>', 'where results and pictures go', 'runs/spaghettinet');
 addConfigOptions(program, CONFIG)
@@ -119,7 +124,7 @@ async function start(flags: Flags): Promise<void> {
     environment: process.env,
     flags: { ...(flags.quick ? QUICK : {}), ...givenSettings(flags, CONFIG) },
   });
-  const device = await openDevice({ device: config.device });
+  const device = await openDevice({ device: config.device, adapter: config.adapter ?? undefined });
   try {
     if (flags.timing) await timing(config, device);
     else await compare(config, device, flags.out);
