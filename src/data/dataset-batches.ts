@@ -28,13 +28,15 @@ export class DatasetBatches<T> {
   async next(): Promise<T> {
     await this.closing;
     for (;;) {
-      this.items ??= this.dataset.epoch(this.epoch, this.position);
-      const { done, value } = await this.items.next();
+      const items = this.items ?? this.dataset.epoch(this.epoch, this.position);
+      // What fails is over; asked again, it begins anew at the same item.
+      this.items = null;
+      const { done, value } = await items.next();
       if (!done) {
+        this.items = items;
         this.position++;
         return value;
       }
-      this.items = null;
       if (this.position === 0)
         throw new DataError(`Dataset: expected at least one item, got none in epoch ${this.epoch}`);
       this.epoch++;

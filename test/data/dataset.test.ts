@@ -233,6 +233,22 @@ describe('Dataset', () => {
     expect(log).toMatchObject({ opened: 2, closed: 2 });
   });
 
+  it.each(['array', 'stream'])('asks a failing %s again for the same batch', async (kind) => {
+    let failing = true;
+    const items = range(4);
+    const source = (kind === 'array' ? Dataset.from(items) : Dataset.from(() => items))
+      .map((x) => {
+        if (x === 2 && failing) throw new Error('for now');
+        return x;
+      })
+      .toBatchSource();
+    expect([await source.next(), await source.next()]).toEqual([0, 1]);
+    await expect(source.next()).rejects.toThrow('Dataset.map: failed at 2: for now');
+    expect(source.state()).toMatchObject({ epoch: 0, position: 2 });
+    failing = false;
+    expect([await source.next(), await source.next(), await source.next()]).toEqual([2, 3, 0]);
+  });
+
   it('shuffles a stream within its window', async () => {
     await fc.assert(
       fc.asyncProperty(
