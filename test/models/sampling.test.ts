@@ -92,11 +92,7 @@ eachDevice(
         minNewTokens: 1,
       };
       const prompts = [[1, 3, 3], [2]];
-      const plan = planGeneration(
-        { vocabSize: 6, contextLength: 9, layers: 1, heads: 1, dim: 1 },
-        prompts,
-        options,
-      );
+      const plan = planGeneration({ vocabSize: 6, contextLength: 9 }, prompts, options);
       const chooser = new TokenChooser(plan, 6, prompts, place.device);
       const logits = [1, 3, 2, -3, 9, 0.5, 1, 3, 2, -3, 9, 0.5];
       const process = async (early: boolean) => [
@@ -133,11 +129,7 @@ eachDevice(
       ] as GenerateOptions[]) {
         const prompts = [[0]];
         const all = { ...options, logitBias: bias, seed: 7 };
-        const plan = planGeneration(
-          { vocabSize: 8, contextLength: 9, layers: 1, heads: 1, dim: 1 },
-          prompts,
-          all,
-        );
+        const plan = planGeneration({ vocabSize: 8, contextLength: 9 }, prompts, all);
         const chooser = new TokenChooser(plan, 8, prompts, place.device);
         const logits = make(Array.from({ length: rows }, () => row).flat(), [rows, 8]);
         const tokens = await scope(() => chooser.choose(logits, false)).data();
