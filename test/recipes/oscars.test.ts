@@ -10,7 +10,9 @@ import {
   RIDDLES,
 } from '../../recipes/oscars/planted.js';
 import { GPT2Tokenizer } from '../../src/data/tokenizer.js';
+import { DryDevice } from '../../src/device/dry.js';
 import { cpuDevice, manualSeed, models, optim, scope, setDefaultDevice } from '../../src/index.js';
+import { buildClassifier, type Classifier } from '../../src/train/classifier-run.js';
 import { CLASSIFY } from '../../src/train/classify-config.js';
 
 const FOLDER = new URL('../../recipes/oscars/', import.meta.url);
@@ -24,6 +26,30 @@ describe('the configurations', () => {
     const file = fileURLToPath(new URL(name, FOLDER));
     const config = await CLASSIFY.read({ file, environment: {}, flags: { data: ['documents.jsonl'] } });
     expect(config.data).toEqual(['documents.jsonl']);
+  });
+});
+
+describe('GPT-2 124M on the longest screenplay', () => {
+  it.each(['gpt2-lora.json', 'gpt2-frozen.json'])('%s takes a step within 16 GB', async (name) => {
+    const config = await CLASSIFY.read({
+      file: fileURLToPath(new URL(name, FOLDER)),
+      environment: {},
+      flags: { data: ['movies.parquet'] },
+    });
+    const { dropout } = config;
+    const drops = { embeddingDropout: dropout, attentionDropout: dropout, residualDropout: dropout };
+    const made: { classifier?: Classifier } = {};
+    const { peakBytes } = models.measureStep(
+      new DryDevice({ target: { kind: 'gpu', f16: true, subgroups: false, maxStorageBuffers: 10 } }),
+      () => {
+        const gpt2 = new models.GPT2(models.gpt2Config('gpt2', drops), { initialize: false });
+        made.classifier = buildClassifier(config, { size: gpt2.shape.vocabSize }, gpt2);
+        return made.classifier.model;
+      },
+      () => made.classifier!.loss([new Int32Array(106_578)], [1]),
+    );
+    expect(peakBytes).toBeGreaterThan(1e9);
+    expect(peakBytes).toBeLessThan(12e9);
   });
 });
 
