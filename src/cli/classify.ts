@@ -6,7 +6,7 @@ import type { Device } from '../device/types.js';
 import { CLASSIFY, type ClassifyConfig } from '../train/classify-config.js';
 import { type ClassifySetup, prepareClassify, runName } from '../train/classify.js';
 import type { ClassifyHooks, ClassifyJob } from '../train/classify-job.js';
-import { checkDigest } from '../train/classify-record.js';
+import { checkResumable } from '../train/classify-record.js';
 import { concludeFolds, foldsRecord, openFold } from '../train/classify-folds.js';
 import type { Division } from '../train/classify-data.js';
 import { readClassifyRun } from '../train/classifier-run.js';
@@ -148,7 +148,7 @@ async function work(config: ClassifyConfig, device: Device, how: Work): Promise<
       console.log('\nA dry run: nothing was trained, no run was made.');
       return;
     }
-    if (how.run) checkDigest(how.run, setup.data);
+    if (how.run) checkResumable(how.run, setup.data);
     const record = config.folds > 0 ? foldsRecord(setup) : { ...job.record() };
     const run = how.run ?? (await how.makeRun!(record));
     if (config.folds > 0) await trainFolds(setup, job, run, screen);
@@ -173,7 +173,7 @@ async function trainFolds(
   for (const division of setup.data.divisions) {
     const open = async (): Promise<ClassifyJob> => made ?? (await setup.openJob(division));
     const { done, job } = await trainFold(division, parent, open, screen);
-    job?.release();
+    for (const used of new Set([job, made])) used?.release();
     made = null;
     if (!done) return;
   }

@@ -1,25 +1,25 @@
 /** Node only. Cross-validation of a classifier: a run for each fold, and all documents judged by runs that did not know them. */
 import { existsSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { DataError } from '../device/errors.js';
 import type { ClassifySetup } from './classify.js';
 import { recordOf } from './classify-record.js';
 import type { Division } from './classify-data.js';
 import {
-  classifyReport,
   inOrder,
   jsonLines,
-  measure,
   MODEL,
+  measure,
+  numberOf,
+  ownRow,
   predictionLines,
   scoredModels,
 } from './classify-report.js';
 import type { ClassifyResult, FoldsResult, PredictionLine } from './classify-types.js';
 import { RESULT } from './classifier-run.js';
 import { METRICS, type MetricName } from './classifier-report.js';
-import { type HtmlCell, htmlTable, htmlText } from './html-report.js';
 import { RunFolder } from './run-folder.js';
+import { writeReport } from './run-report.js';
 
 /** A fold that has finished. */
 interface Finished {
@@ -106,30 +106,8 @@ export async function concludeFolds(setup: ClassifySetup, parent: RunFolder): Pr
     'predictions.jsonl',
     jsonLines(predictionLines(models, documents, parts, (i) => foldOf.get(i)!)),
   );
-  await parent.writeText(
-    'report.html',
-    classifyReport({
-      title: `Classifier of ${config.data.map((name) => basename(name)).join(', ')}, ${config.folds} folds`,
-      lead: `${documents.length} documents, each judged by the run that did not learn from it.`,
-      models: scored,
-      rows: result.test,
-      config,
-      parts: null,
-      twins,
-      sections: [
-        {
-          title: 'Folds',
-          body: [
-            foldTable(result),
-            htmlText(
-              'Runs of different folds need not agree in what a probability means, which costs the pooled figures.',
-            ),
-          ].join('\n'),
-        },
-      ],
-    }),
-  );
   await parent.writeJson(RESULT, result);
+  await writeReport(parent);
   return result;
 }
 
@@ -144,30 +122,6 @@ async function readFold(parent: RunFolder, fold: number): Promise<Finished> {
     result: JSON.parse(await readFile(run.file(RESULT), 'utf8')) as ClassifyResult,
     predictions: lines.map((line) => JSON.parse(line) as PredictionLine),
   };
-}
-
-/** The row of the classifier itself among those of its baselines. */
-export function ownRow<Row extends { readonly name: string }>(rows: readonly Row[]): Row {
-  return rows.find(({ name }) => name === 'this model')!;
-}
-
-function foldTable({ folds }: FoldsResult): string {
-  const names = Object.keys(METRICS) as MetricName[];
-  return htmlTable(
-    ['fold', 'test documents', 'steps', 'threshold', ...names.map((name) => METRICS[name])],
-    folds.map(({ fold, parts, step, threshold, test }): HtmlCell[] => [
-      String(fold),
-      { value: parts.test.documents, small: `${parts.test.positives} of class 1` },
-      step,
-      threshold,
-      ...names.map((name) => numberOf(ownRow(test).metrics[name].value)),
-    ]),
-  );
-}
-
-/** JSON has no NaN: an undefined figure comes back as null. */
-export function numberOf(value: number | null): number {
-  return value ?? Number.NaN;
 }
 
 /** The folds for a terminal: a line each, then mean and standard deviation. */

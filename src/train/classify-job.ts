@@ -1,9 +1,7 @@
 /** Node only. One training of a document classifier: loop, threshold, figures, and what its folder holds. */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import type { BinaryLossOptions } from '../models/chunk-classifier.js';
 import type { GPT2 } from '../models/gpt2.js';
@@ -17,10 +15,10 @@ import { type DocumentBatch, DocumentBatches } from './classify-batches.js';
 import type { ClassifyConfig } from './classify-config.js';
 import { type ClassifyData, countPart, type DataHooks, type Division } from './classify-data.js';
 import { evaluateDocuments, judgeDocuments, keyOf, sigmoid } from './classify-evaluate.js';
-import { checkDigest, recordOf } from './classify-record.js';
+import { checkResumable, recordOf } from './classify-record.js';
 import {
+  calibrationErrors,
   chooseThresholds,
-  classifyReport,
   inOrder,
   jsonLines,
   measure,
@@ -37,6 +35,7 @@ import {
   TOKENIZER,
 } from './classifier-run.js';
 import type { RunFolder } from './run-folder.js';
+import { writeReport } from './run-report.js';
 import { type Evaluation, LAST, Trainer, type TrainerOptions, type TrainResult } from './trainer.js';
 
 /** Peak learning rates: of all of a trained model, and of what begins with random weights. */
@@ -198,9 +197,7 @@ export class ClassifyJob {
    * @throws DataError when the data have changed, or the run has finished
    */
   async resume(run: RunFolder): Promise<void> {
-    checkDigest(run, this.data);
-    if (existsSync(run.file(RESULT)))
-      throw new DataError(`classify: expected a run to go on with, got ${run.path}, which has finished`);
+    checkResumable(run, this.data);
     await this.begin(run);
     if (existsSync(run.file(LAST))) await this.trainer.resume();
     else await run.truncateMetrics(0);
@@ -208,7 +205,7 @@ export class ClassifyJob {
 
   /**
    * Takes the best weights, chooses the threshold on validation, and only then reads the test documents; leaves
-   * predictions, report and, last of all, the result.
+   * predictions, the result and, made of these, the report.
    */
   async finish(run: RunFolder, { step, stopped, seconds, best }: TrainResult): Promise<ClassifyResult> {
     const { config, data, device, hooks, division, settings, parameters, parts } = this;
@@ -249,23 +246,12 @@ export class ClassifyJob {
       twins: division.twins,
       validation: measure(score(validation), config),
       test: measure(onTest, config),
+      calibration: calibrationErrors(onTest),
       baselines: Object.fromEntries(baselines.map(({ name, facts }) => [name, facts])),
     };
     await run.writeText('predictions.jsonl', jsonLines(predictionLines(models, documents, division.parts)));
-    await run.writeText(
-      'report.html',
-      classifyReport({
-        title: `Classifier of ${config.data.map((name) => basename(name)).join(', ')}`,
-        lead: `${parts.test.documents} test documents; ${parameters.trainable.toLocaleString('en')} parameters trained, best at step ${best.step} of ${step}.`,
-        models: onTest,
-        rows: result.test,
-        config,
-        parts,
-        twins: division.twins,
-        curve: existsSync(run.file('loss.svg')) ? await readFile(run.file('loss.svg'), 'utf8') : undefined,
-      }),
-    );
     await run.writeJson(RESULT, result);
+    await writeReport(run);
     return result;
   }
 

@@ -1,12 +1,25 @@
 /** Node only. What a run of the classifier says in the end: figures, predictions of all documents, a page. */
-import type { ScoredModel, MetricRow } from './classifier-report.js';
-import { classifierSections, measureModels } from './classifier-report.js';
+import {
+  classifierSections,
+  METRICS,
+  type MetricName,
+  type MetricRow,
+  measureModels,
+  type ScoredModel,
+} from './classifier-report.js';
 import { bestThreshold, calibrationCurve, calibrationError } from './classification-metrics.js';
 import type { FittedBaseline } from './classify-baselines.js';
 import type { ClassifyConfig } from './classify-config.js';
 import type { ClassifyDocument } from './classify-documents.js';
-import { PARTS, type Part, type PartCounts, type PredictionLine, type TwinCounts } from './classify-types.js';
-import { type HtmlSection, htmlReport, htmlTable, htmlText } from './html-report.js';
+import {
+  type FoldsResult,
+  PARTS,
+  type Part,
+  type PartCounts,
+  type PredictionLine,
+  type TwinCounts,
+} from './classify-types.js';
+import { type HtmlCell, type HtmlSection, htmlReport, htmlTable, htmlText } from './html-report.js';
 
 /** What the classifier itself is called beside its baselines. */
 export const MODEL = 'model';
@@ -118,8 +131,6 @@ export interface ReportInputs {
   readonly twins: TwinCounts;
   /** More about the run, such as its folds. */
   readonly sections?: readonly HtmlSection[];
-  /** The curve of the losses, an SVG. */
-  readonly curve?: string;
 }
 
 /** `report.html` */
@@ -132,7 +143,6 @@ export function classifyReport({
   parts,
   twins,
   sections = [],
-  curve,
 }: ReportInputs): string {
   const data = [
     parts === null
@@ -157,7 +167,6 @@ export function classifyReport({
       ...classifierSections(models, { rows, resamples: config.bootstrap }),
       ...sections,
       { title: 'Documents', body: data },
-      ...(curve === undefined ? [] : [{ title: 'Training', body: curve }]),
       {
         title: 'Settings',
         body: htmlTable(
@@ -169,6 +178,35 @@ export function classifyReport({
       },
     ],
   });
+}
+
+/** The row of the classifier itself among those of its baselines. */
+export function ownRow<Row extends { readonly name: string }>(rows: readonly Row[]): Row {
+  return rows.find(({ name }) => name === NAMES[MODEL])!;
+}
+
+/** JSON has no NaN: an undefined figure comes back as null. */
+export function numberOf(value: number | null): number {
+  return value ?? Number.NaN;
+}
+
+/** The runs of a cross-validation, one by one. */
+export function foldSection({ folds }: FoldsResult): HtmlSection {
+  const names = Object.keys(METRICS) as MetricName[];
+  const table = htmlTable(
+    ['fold', 'test documents', 'steps', 'threshold', ...names.map((name) => METRICS[name])],
+    folds.map(({ fold, parts, step, threshold, test }): HtmlCell[] => [
+      String(fold),
+      { value: parts.test.documents, small: `${parts.test.positives} of class 1` },
+      step,
+      threshold,
+      ...names.map((name) => numberOf(ownRow(test).metrics[name].value)),
+    ]),
+  );
+  const note = htmlText(
+    'Runs of different folds need not agree in what a probability means, which costs the pooled figures.',
+  );
+  return { title: 'Folds', body: [table, note].join('\n') };
 }
 
 function settingText(value: unknown): string {

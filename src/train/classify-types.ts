@@ -45,6 +45,8 @@ export interface ClassifyResult {
   readonly validation: readonly MetricRow[];
   /** The same on the test documents, which were read once. */
   readonly test: readonly MetricRow[];
+  /** Mean distance between the probabilities that each model says and the shares that are found, on the test documents. */
+  readonly calibration: Readonly<Record<string, number>>;
   /** What the baselines came to, such as the strength of the bag of words' penalty. */
   readonly baselines: Readonly<Record<string, unknown>>;
 }

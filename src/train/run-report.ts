@@ -6,7 +6,7 @@ import { DataError } from '../device/errors.js';
 import type { MetricRow, ScoredModel } from './classifier-report.js';
 import { RESULT, readClassifyRun } from './classifier-run.js';
 import type { ClassifyConfig } from './classify-config.js';
-import { classifyReport, inOrder, scoredModels } from './classify-report.js';
+import { classifyReport, foldSection, inOrder, scoredModels } from './classify-report.js';
 import type { ClassifyResult, FoldsResult, PredictionLine, Thresholds } from './classify-types.js';
 import { errorSections, type JudgedDocument } from './error-report.js';
 import { type HtmlCell, type HtmlSection, htmlReport, htmlTable, htmlText } from './html-report.js';
@@ -31,6 +31,11 @@ export async function reportRun(path: string): Promise<RunReport> {
   const run = await RunFolder.open<Record<string, unknown>>(path);
   const isClassifier = ['resolved', 'digest', 'gpt2'].every((key) => run.config?.[key] !== undefined);
   return isClassifier ? reportClassifier(run) : { html: await reportOther(run), rows: null };
+}
+
+/** Makes `report.html` of a run. */
+export async function writeReport(run: RunFolder): Promise<void> {
+  await run.writeText('report.html', (await reportRun(run.path)).html);
 }
 
 async function reportClassifier(run: RunFolder): Promise<RunReport> {
@@ -94,7 +99,11 @@ async function reportClassifier(run: RunFolder): Promise<RunReport> {
     config,
     parts: isWhole ? null : result.parts,
     twins: result.twins,
-    sections: [...errorSections(judged, names[other ?? '']), curves],
+    sections: [
+      ...(isWhole ? [foldSection(result)] : []),
+      ...errorSections(judged, names[other ?? '']),
+      curves,
+    ],
   });
   return { html, rows };
 }
