@@ -41,6 +41,16 @@ export {
   sampleText,
 } from './train/char-lm.js';
 export { charLMConfig, TRAIN, type TrainConfig } from './train/char-lm-config.js';
+export {
+  buildClassifier,
+  Classifier,
+  type ClassifierRun,
+  openClassifier,
+} from './train/classifier-run.js';
+export { type ClassifySetup, prepareClassify } from './train/classify.js';
+export { CLASSIFY, type ClassifyConfig } from './train/classify-config.js';
+export type { ClassifyHooks, ClassifyJob } from './train/classify-job.js';
+export type { ClassifyResult, FoldsResult, PredictionLine } from './train/classify-types.js';
 export { entryToTensor, loadTensors, saveTensors, tensorsToEntries } from './train/checkpoint.js';
 export { type FinetuneHooks, FinetuneJob, prepareFinetune } from './train/finetune.js';
 export {
@@ -66,3 +76,14 @@ export { type ForeignFolder, type FoundRuns, findRuns, openRuns, type Run, readR
 export { type PlotRunsOptions, runsHtml, runsSvg } from './train/runs-plot.js';
 export { type ComparedRow, compareRuns, differingSettings } from './train/runs-table.js';
 export { meanLoss, Trainer, type TrainerOptions, type TrainResult } from './train/trainer.js';
+export {
+  type Objective,
+  type TrialContext,
+  type TrialResult,
+  type TuneOptions,
+  type TuneResult,
+  tune,
+} from './train/tune.js';
+export { type Importance, importances } from './train/tune-importance.js';
+export type { TuneEvent } from './train/tune-journal.js';
+export { type TuneFacts, tuneHtml } from './train/tune-report.js';
