@@ -79,6 +79,13 @@ export {
 } from './html-report.js';
 export { LossWatch } from './loss-watch.js';
 export { type DeviceSpeed, measureDevice } from './measure.js';
+export {
+  PARALLEL_STYLE,
+  type ParallelAxis,
+  type ParallelLine,
+  type ParallelOptions,
+  parallelSvg,
+} from './parallel-chart.js';
 export { type Baseline, type LossCurveOptions, type LossPoint, lossCurveSvg } from './plot.js';
 export { correctedResampledTTest, type ResampledTTest } from './resampled-t-test.js';
 export {
@@ -104,4 +111,15 @@ export {
   type TokenSequence,
   tokenBaselines,
 } from './text-metrics.js';
+export { Asha, type AshaOptions, type Job, type RungOptions, rungBudgets } from './tune-asha.js';
+export {
+  type ChoiceDistribution,
+  type Distribution,
+  type FixedValue,
+  type NumberDistribution,
+  type ParamsOf,
+  parseSpace,
+  type SearchSpace,
+  sampleSpace,
+} from './tune-space.js';
 export { type ZeroShotOptions, zeroShot } from './zero-shot.js';

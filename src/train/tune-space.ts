@@ -174,7 +174,8 @@ function draw(d: Distribution, random: HostRandom): Json {
   const step = d.step ?? (type === 'integer' || type === 'logInteger' ? 1 : null);
   if (step === null) {
     const x = type === 'uniform' ? min + (max - min) * u : min * (max / min) ** u;
-    return Math.min(max, Math.max(min, x));
+    // Nobody needs more digits, and people read and copy these.
+    return Math.min(max, Math.max(min, Number(x.toPrecision(6))));
   }
   // Floors of what is uniform up to the step above max: each value of a linear grid is as likely.
   const count = Math.floor((max - min) / step + 1e-9) + 1;
