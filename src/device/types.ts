@@ -512,6 +512,22 @@ export interface SimdModule {
   /** `count` scales from int8 codes: groups[0] + groups[1 + i / 256] · code / 127. */
   decodeScales(count: number, codes: number, groups: number, target: number): void;
 
+  /**
+   * y[r, o] = bias[o] + Σ weights[wires[j]] · x[r, sources[j]] over starts[o] ≤ j < starts[o + 1], rows of y `yRow` apart; x in
+   * columns, `stride` (a multiple of 16) apart. `total` wires in all. Address 0: no bias, or wires in order. `sums` is scratch
+   * of outputs · stride floats.
+   */
+  sparseSums(
+    outputs: number, total: number, rows: number, stride: number,
+    x: number, starts: number, sources: number, wires: number, weights: number, bias: number,
+    sums: number, y: number, yRow: number,
+  ): void;
+  /** y[j] += Σ g[r, targets[j]] · x[r, sources[j]] over rows; g and x in columns as above. */
+  sparseDots(
+    count: number, rows: number, stride: number,
+    g: number, x: number, targets: number, sources: number, y: number,
+  ): void;
+
   /** y ← y + x · factor */
   addScaled(count: number, x: number, factor: number, y: number): void;
   /** p ← p − lr · (g + decay · p) */

@@ -50,6 +50,47 @@ export function moreThreadCases(name: string): ThreadCase[] {
           run: (m, [p, s, g, w, b]) => call(m, rows, columns, columns, p, s, g, w, b),
         },
       ];
+    case 'sparseSums': {
+      // Three wires to every output, from 300 columns of 67 rows, 80 apart.
+      const outputs = 500;
+      const starts = Int32Array.from({ length: outputs + 1 }, (_, o) => 3 * o);
+      const ends = Int32Array.from({ length: 3 * outputs }, (_, i) => (i * 37) % 300);
+      const wires = Int32Array.from({ length: 3 * outputs }, (_, i) => 3 * outputs - 1 - i);
+      const weights = numbers(3 * outputs, 2);
+      const result = zeros(outputs * rows);
+      return [
+        {
+          name: 'sparseSums, a bias',
+          arrays: [
+            numbers(300 * 80),
+            starts,
+            ends,
+            weights,
+            numbers(outputs, 3),
+            zeros(outputs * 80),
+            result,
+          ],
+          run: (m, [p, s, e, w, b, t, y]) =>
+            call(m, outputs, 3 * outputs, rows, 80, p, s, e, 0, w, b, t, y, outputs),
+        },
+        {
+          name: 'sparseSums, wires in another order',
+          arrays: [numbers(300 * 80), starts, ends, wires, weights, zeros(outputs * 80), result],
+          run: (m, [p, s, e, k, w, t, y]) =>
+            call(m, outputs, 3 * outputs, rows, 80, p, s, e, k, w, 0, t, y, outputs),
+        },
+      ];
+    }
+    case 'sparseDots': {
+      const ends = (step: number) => Int32Array.from({ length: 2000 }, (_, i) => (i * step) % 300);
+      return [
+        {
+          name,
+          arrays: [numbers(300 * 80), numbers(300 * 80, 2), ends(37), ends(41), zeros(2000)],
+          run: (m, [g, p, t, s, y]) => call(m, 2000, rows, 80, g, p, t, s, y),
+        },
+      ];
+    }
     case 'fillWords':
       return [{ name, arrays: [zeros(n + 3)], run: (m, [y]) => call(m, n + 3, y, 12345) }];
     case 'selectRows':

@@ -7,6 +7,7 @@ import {
   sparseWeightsHost,
   sparseWeightsKernel,
 } from '../../kernels/sparse-linear.js';
+import { sparseLinearSimd, sparseWeightsSimd } from '../../kernels/sparse-linear-simd.js';
 import { formatShape, numel } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { defineOp, type Op, type Spec } from '../op.js';
@@ -43,6 +44,8 @@ const sparseLinearOp: Op<readonly Tensor[], SparseLinearParams> = defineOp<
   },
   host: sparseLinearHost,
   kernel: sparseLinearKernel,
+  simd: sparseLinearSimd,
+  simdIntegers: true,
   work: ([x, weights]) => ({ operations: 2 * numel(weights.shape) * numel(x.shape.slice(0, -1)) }),
   saves: [0, 1],
   backward({ gradOutput: g, params: { wiring, transposed, bias }, input, needs, inputShapes }) {
@@ -86,6 +89,8 @@ const sparseWeightsOp: Op<readonly Tensor[], Wired> = defineOp<readonly Tensor[]
   },
   host: sparseWeightsHost,
   kernel: sparseWeightsKernel,
+  simd: sparseWeightsSimd,
+  simdIntegers: true,
   work: ([g], [dWeights]) => ({ operations: 2 * numel(dWeights.shape) * numel(g.shape.slice(0, -1)) }),
   saves: [0, 1],
   backward: ({ gradOutput: d, params: { wiring }, input, needs }) => [

@@ -363,6 +363,19 @@ export const SPLITS: Readonly<Record<string, Split>> = {
     over: { width: { x: 1, y: 1 } },
     combine: 'all',
   },
+  sparseSums: {
+    args: 'outputs total rows stride x starts sources wires weights bias sums y yRow',
+    ns: 0.2,
+    of: 'total rows',
+    over: { outputs: { starts: 1, bias: 1, sums: 'stride', y: 1 } },
+  },
+  sparseDots: {
+    args: 'count rows stride g x targets sources y',
+    ns: 0.2,
+    of: 'count rows',
+    over: { count: { targets: 1, sources: 1, y: 1 } },
+    align: [16],
+  },
   addScaled: { args: 'count x factor y', ns: 0.4, of: 'count', over: { count: { x: 1, y: 1 } }, align: [16] },
   sgd: { args: 'count p g lr decay', ns: 0.5, of: 'count', over: { count: { p: 1, g: 1 } }, align: [16] },
   sgdMomentum: {

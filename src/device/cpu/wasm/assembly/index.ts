@@ -36,4 +36,5 @@ export {
   sumAbs, norm, countNonZero, variance, maxOf, minOf, maxAbs, minAbs, argmax, argmin, logSumExp,
 } from './reduce';
 export { rmsNorm, rmsNormBackward, rmsNormAffine } from './rms-norm';
+export { sparseDots, sparseSums } from './sparse';
 export { addScaled, sgd, sgdMomentum, adam } from './update';
