@@ -168,11 +168,17 @@ async function writeLines(
 }
 
 /** What class 1 is called, where the run knows. */
-function className({ positive, label, data }: ClassifyConfig): string {
+function className({ positive, label, data, oscars }: ClassifyConfig): string {
   const known: Readonly<Record<string, string>> = { sotu: 'Republican', spam: 'spam' };
   const name =
     positive?.join(', ') ??
-    (label === 'nominated' || label === 'winner' ? label : data.length === 1 ? known[data[0]] : undefined);
+    (label === 'nominated' || label === 'winner'
+      ? label
+      : oscars !== null
+        ? 'nominated'
+        : data.length === 1
+          ? known[data[0]]
+          : undefined);
   return name === undefined ? 'class 1' : `class 1 (${name})`;
 }
 
