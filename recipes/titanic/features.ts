@@ -93,16 +93,12 @@ export class Features {
     const titles = training.map(titleOf);
     const columns = numbersOf(set).map(({ name, values, byTitle }): NumberColumn => {
       const raw = values(training, fates);
-      // A file may lack a column, or a fold all its values.
-      const known = raw.some((x) => !Number.isNaN(x)) ? raw : [0];
-      const imputer = data.MedianImputer.fit(known, byTitle && known === raw ? titles : undefined);
-      return {
-        name,
-        imputer,
-        scaler: data.StandardScaler.fit(
-          imputer.transform(known, byTitle && known === raw ? titles : undefined),
-        ),
-      };
+      const groups = byTitle ? titles : undefined;
+      // A file may lack a column.
+      const imputer = raw.every(Number.isNaN)
+        ? data.MedianImputer.fit([0])
+        : data.MedianImputer.fit(raw, groups);
+      return { name, imputer, scaler: data.StandardScaler.fit(imputer.transform(raw, groups)) };
     });
     const encoders = categoriesOf(set).map(([, value]) =>
       data.CategoryEncoder.fit(training.map(value), { minCount: MIN_COUNT }),

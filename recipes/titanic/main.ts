@@ -92,9 +92,10 @@ function describe(passengers: readonly Passenger[], config: TitanicConfig, devic
   );
   console.log(`Device     ${device.info.name}`);
   console.log(`Passengers ${passengers.length}, ${survived} survived; ${without.join(', ')}`);
-  console.log(
-    `Validation ${config.repeats} × ${config.folds} folds, ${config.search === 0 ? 'no search' : `a search of ${config.search} trials in each training part`}, seed ${config.seed}`,
-  );
+  const search =
+    config.search === 0 ? 'no search' : `a search of ${config.search} trials in each training part`;
+  const deals = config.repeats === 0 ? 'none' : `${config.repeats} × ${config.folds} folds`;
+  console.log(`Validation ${deals}; ${search}; seed ${config.seed}`);
 }
 
 async function validate(
@@ -158,8 +159,10 @@ async function finish(
   await run.writeJson('features.json', fitted.features);
   await run.writeJson('settings.json', settings);
   await saveTensors(run.file('model.safetensors'), fitted.model.stateDict());
-  const titles = await similarities(fitted, 'title');
-  if (titles !== null) console.log(`Cosines of the titles' vectors\n${formatSimilarities(titles)}\n`);
+  for (const feature of ['title', 'deck']) {
+    const alike = await similarities(fitted, feature);
+    if (alike !== null) console.log(`Cosines of vectors: ${feature}\n${formatSimilarities(alike)}\n`);
+  }
   if (test !== null) {
     const probabilities = await fitted.predict(test);
     await writeSubmission(run.file('submission.csv'), test, probabilities);

@@ -8,11 +8,17 @@ import { METRIC_NAMES, METRICS, type MetricName } from './metrics.js';
 import type { Passenger } from './passengers.js';
 import { type Comparison, compare, summarize, type Validation } from './validation.js';
 
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
+const decimals = (x: number, digits: number): string =>
+  x
+    .toFixed(digits)
+    .replace(/^-(?=0\.0*$)/, '')
+    .replace('-', '−');
+const percent = (x: number): string => `${decimals(100 * x, 1)} %`;
+const thousandths = (x: number): string => decimals(x, 3);
 const FORMATS: Readonly<Record<MetricName, (x: number) => string>> = {
   accuracy: percent,
-  rocAuc: (x) => x.toFixed(3),
-  logLoss: (x) => x.toFixed(3),
+  rocAuc: thousandths,
+  logLoss: thousandths,
 };
 const signed = (x: number, format: (x: number) => string): string =>
   `${x < 0 ? '−' : '+'}${format(Math.abs(x))}`;
@@ -105,14 +111,14 @@ export function formatImportance(importance: readonly Importance[]): string {
     ['without', 'AUC lost', 'accuracy lost'],
     ...importance.map(({ concept, rocAuc, accuracy }) => [
       concept,
-      `${rocAuc.mean.toFixed(3)} (${rocAuc.low.toFixed(3)} … ${rocAuc.high.toFixed(3)})`,
+      `${thousandths(rocAuc.mean)} (${thousandths(rocAuc.low)} … ${thousandths(rocAuc.high)})`,
       `${percent(accuracy.mean)} (${percent(accuracy.low)} … ${percent(accuracy.high)})`,
     ]),
   ]);
 }
 
 export function formatSimilarities({ names, cosines }: Similarities): string {
-  return table([['', ...names], ...names.map((name, i) => [name, ...cosines[i].map((c) => c.toFixed(2))])]);
+  return table([['', ...names], ...names.map((name, i) => [name, ...cosines[i].map((c) => decimals(c, 2))])]);
 }
 
 /** Bars of the importances, with their intervals when pointed at. */
