@@ -32,11 +32,12 @@ export function keepsTrainedOnly({ encoder, tune }: ClassifyConfig): boolean {
 
 /** The trained language model that the encoder gpt2 begins with. */
 export async function openBase(
-  { base, dropout }: ClassifyConfig,
+  { base }: ClassifyConfig,
   device: Device,
   onLoad?: (progress: PretrainedProgress) => void,
 ): Promise<{ model: GPT2; tokenizer: Tokenizer }> {
-  return openTrained(base, { device, dropout, onProgress: onLoad });
+  // Where attention weights are dropped they must be kept for backward, which takes several times the memory.
+  return openTrained(base, { device, dropout: 0, onProgress: onLoad });
 }
 
 /** A trained classifier and what its run says of it. */

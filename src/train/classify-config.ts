@@ -118,7 +118,11 @@ export const CLASSIFY = defineConfig(
     dim: [whole(1).default(64), 'n', 'width of the model'],
     layers: [whole(1).default(2), 'n', 'Transformer blocks'],
     heads: [whole(1).default(4), 'n', 'attention heads'],
-    dropout: [z.number().min(0).lt(1).default(0.1), 'p', 'share of activations dropped in training'],
+    dropout: [
+      z.number().min(0).lt(1).default(0.1),
+      'p',
+      'share of activations dropped in training (gpt2: only of what stands above it)',
+    ],
     batchSize: [whole(1).default(8), 'n', 'documents per batch'],
     accumulate: [whole(1).default(1), 'n', 'batches per step, their gradients averaged'],
     steps: [whole(1).nullable().default(null), 'n', 'optimizer steps; instead of epochs'],
@@ -151,7 +155,7 @@ export const CLASSIFY = defineConfig(
     patience: [
       whole(0).default(0),
       'n',
-      'evaluations without a better PR-AUC of validation before it stops; 0 for never',
+      'evaluations without a better PR-AUC of validation, or an equal one with a smaller loss, before it stops; 0 for never',
     ],
     thresholdMetric: [
       z.enum(['macroF1', 'balancedAccuracy']).default('macroF1'),

@@ -244,7 +244,7 @@ export class ClassifyJob {
       thresholds,
       parts,
       twins: division.twins,
-      validation: measure(score(validation), config),
+      validation: measure(score(validation), config, 200),
       test: measure(onTest, config),
       calibration: calibrationErrors(onTest),
       baselines: Object.fromEntries(baselines.map(({ name, facts }) => [name, facts])),

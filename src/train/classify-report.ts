@@ -80,9 +80,13 @@ export function scoredModels(
   }));
 }
 
-/** The rows of the table. */
-export function measure(models: readonly ScoredModel[], { bootstrap }: ClassifyConfig): MetricRow[] {
-  return measureModels(models, { resamples: bootstrap });
+/** The rows of the table. @param most resamples, where intervals need not be exact */
+export function measure(
+  models: readonly ScoredModel[],
+  { bootstrap }: ClassifyConfig,
+  most = Infinity,
+): MetricRow[] {
+  return measureModels(models, { resamples: Math.min(bootstrap, most) });
 }
 
 /** Mean distance of said and found shares, of each model. */
