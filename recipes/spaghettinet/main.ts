@@ -51,7 +51,7 @@ const CONFIG = defineConfig('spaghettinet', {
   steps: [whole(1).default(500), 'n', 'optimizer steps'],
   batchSize: [whole(1).default(64), 'n', 'examples per step'],
   rates: [
-    z.array(z.coerce.number().positive()).min(1).default([0.003, 0.01]),
+    z.array(z.coerce.number().positive()).min(1).default([0.003, 0.01, 0.03]),
     'x',
     'learning rates to choose from, on a seed of its own',
   ],
