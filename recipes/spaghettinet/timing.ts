@@ -24,15 +24,17 @@ export interface StepTime {
   readonly ms: number;
 }
 
-/** Steps that are timed, after some that are not. */
+/** Steps that are timed, after some that are not: of small networks, and of those that may take a second each. */
 const STEPS = 30;
-const WARM_UP = 5;
+const FEW_STEPS = 10;
+const WARM_UP = 3;
 
 async function time(
   model: nn.Module & { forward(x: Tensor): Tensor },
   batch: number,
   width: number,
   classes: number,
+  steps: number,
 ): Promise<number> {
   const { device } = model.parameters()[0];
   const optimizer = new optim.AdamW(model.parameters(), { lr: 1e-4 });
@@ -52,13 +54,13 @@ async function time(
     { device },
   );
   const times: number[] = [];
-  for (let i = 0; i < WARM_UP + STEPS; i++) {
+  for (let i = 0; i < WARM_UP + steps; i++) {
     const start = performance.now();
     await step().item();
     if (i >= WARM_UP) times.push(performance.now() - start);
   }
   step.release();
-  return times.sort((a, b) => a - b)[STEPS / 2];
+  return times.sort((a, b) => a - b)[steps / 2];
 }
 
 /** The kinds that the recipe compares. */
@@ -72,7 +74,7 @@ export async function timeKinds(
   for (const kind of KINDS) {
     manualSeed(0);
     const net = build(kind, [inputs, classes], shape, 0, device);
-    const ms = await time(net.model, batch, inputs, classes);
+    const ms = await time(net.model, batch, inputs, classes, STEPS);
     out.push({ name: kind, wires: net.wires, operations: batch * net.operations, ms });
     release(net);
   }
@@ -94,7 +96,7 @@ export async function timeWidths(
       name: `sparse, ${units} units`,
       wires: sparse.wires,
       operations: batch * sparse.operations,
-      ms: await time(sparse, batch, 16, 10),
+      ms: await time(sparse, batch, 16, 10, FEW_STEPS),
     });
     const dense = new nn.Sequential(
       new nn.Linear(16, units, { device }),
@@ -108,7 +110,7 @@ export async function timeWidths(
       name: `dense, ${units} units`,
       wires,
       operations: 2 * batch * wires,
-      ms: await time(dense, batch, 16, 10),
+      ms: await time(dense, batch, 16, 10, FEW_STEPS),
     });
     scope(() => {
       for (const model of [sparse, dense])
