@@ -262,7 +262,7 @@ describe('bundled for the browser', () => {
         'd3-shape',
         'd3-time',
       ],
-      ...['d3-time-format', 'dawngrad'],
+      ...['d3-time-format', 'dawngrad', 'zod'],
     ]);
     const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
     expect(imports.map(({ path, kind }) => `${kind} ${path}`)).toEqual([]);
