@@ -44,7 +44,8 @@ export function runsSvg(
   }
   const values = series.flatMap((s) => s.points.map(({ y }) => y));
   return curvesSvg({
-    title: smooth > 0 ? `${metric}, smoothed over ${Number((100 * smooth).toPrecision(2))} % of each run` : metric,
+    title:
+      smooth > 0 ? `${metric}, smoothed over ${Number((100 * smooth).toPrecision(2))} % of each run` : metric,
     xLabel: 'step',
     yLabel: metric,
     series,

@@ -150,8 +150,8 @@ describe('dawngrad classify', () => {
       classify(run('folds-part', ...flags, '--stop-at', '3')),
     ]);
     expect(whole.err).toBe('');
-    expect(whole.out).toMatch(/Fold 1 of 2\n[^]*Fold 2 of 2\n/);
-    expect(whole.out).toMatch(/fold +documents +ROC-AUC[^\n]*\n1 +18 [^]*\nmean [^]*\n± sd /);
+    expect(whole.out).toMatch(/Fold 1 of 2\n[\s\S]*Fold 2 of 2\n/);
+    expect(whole.out).toMatch(/fold +documents +ROC-AUC[^\n]*\n1 +18 [\s\S]*\nmean [\s\S]*\n± sd /);
     const result = JSON.parse(await read('folds', 'result.json'));
     expect(result.folds).toHaveLength(2);
     expect(result.test.map((row: { name: string }) => row.name)).toEqual(['this model', 'prior']);
@@ -163,8 +163,10 @@ describe('dawngrad classify', () => {
     expect(lines.map(({ id }) => id)).toEqual(Array.from({ length: 36 }, (_, i) => `d${i}`));
     // Groups stay together, and every document's probability is that of the fold that tested it.
     const foldOf = new Map<string, number>();
-    for (const { group, fold } of lines)
-      expect(foldOf.get(group) ?? fold).toBe(fold), foldOf.set(group, fold);
+    for (const { group, fold } of lines) {
+      expect(foldOf.get(group) ?? fold).toBe(fold);
+      foldOf.set(group, fold);
+    }
     const own = (await read('folds', 'fold-2', 'predictions.jsonl'))
       .trim()
       .split('\n')
