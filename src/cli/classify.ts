@@ -12,10 +12,11 @@ import type { Division } from '../train/classify-data.js';
 import { readClassifyRun } from '../train/classifier-run.js';
 import { LoadProgress } from '../train/load-progress.js';
 import { Progress } from '../train/progress.js';
-import { listRuns, RunFolder } from '../train/run-folder.js';
+import { RunFolder } from '../train/run-folder.js';
 import { describeEnd, describeFolds, describeJob, describeSetup, describeMemory } from './classify-text.js';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
 import { stopAtOption } from './options.js';
+import { openResumed } from './resume.js';
 import { announceDevice } from './train.js';
 
 interface Flags extends Record<string, unknown> {
@@ -87,23 +88,11 @@ async function resumeRun(
   given: Record<string, unknown>,
   how: Pick<Work, 'dryRun' | 'stopAt'>,
 ): Promise<void> {
-  const path = which === true ? (await listRuns(out))[0]?.path : which;
-  if (path === undefined) {
-    throw new DataError(
-      `classify: expected a run to resume in ${out}, got none; start one with: dawngrad classify DATA`,
-    );
-  }
-  const run = await RunFolder.open(path);
-  const { device: kind, adapter, ...changed } = given as { device?: string; adapter?: string };
-  if (Object.keys(changed).length > 0) {
-    throw new DataError(
-      `classify: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
-    );
-  }
+  const { run, device: kind, adapter } = await openResumed('classify DATA', out, which, given);
   const { config, record } = readClassifyRun(run);
   if (record.fold !== null) {
     throw new DataError(
-      `classify: expected a whole run, got ${path}, a fold; resume all of them with: dawngrad classify --resume ${dirname(path)}`,
+      `classify: expected a whole run, got ${run.path}, a fold; resume all of them with: dawngrad classify --resume ${dirname(run.path)}`,
     );
   }
   const device = await announceDevice(kind ?? config.device, adapter ?? config.adapter);

@@ -1,6 +1,5 @@
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
-import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import type { Finding } from '../train/finding.js';
 import { configOfRun, type FinetuneJob, prepareFinetune, runName } from '../train/finetune.js';
@@ -8,11 +7,12 @@ import { FINETUNE, type FinetuneConfig } from '../train/finetune-config.js';
 import type { Beginning, FinetuneResult, Sample, SampleStatistics } from '../train/finetune-types.js';
 import { LoadProgress } from '../train/load-progress.js';
 import { formatDuration, Progress } from '../train/progress.js';
-import { listRuns, RunFolder } from '../train/run-folder.js';
+import { RunFolder } from '../train/run-folder.js';
 import { describeStart } from '../train/sanity.js';
 import type { TrainResult } from '../train/trainer.js';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
 import { stopAtOption } from './options.js';
+import { openResumed } from './resume.js';
 import { announceDevice, quote } from './train.js';
 
 interface Flags extends Record<string, unknown> {
@@ -76,19 +76,7 @@ async function resumeRun(
   given: Record<string, unknown>,
   how: Pick<Work, 'dryRun' | 'stopAt'>,
 ): Promise<void> {
-  const path = which === true ? (await listRuns(out))[0]?.path : which;
-  if (path === undefined) {
-    throw new DataError(
-      `finetune: expected a run to resume in ${out}, got none; start one with: dawngrad finetune`,
-    );
-  }
-  const run = await RunFolder.open(path);
-  const { device: kind, adapter, ...changed } = given as { device?: string; adapter?: string };
-  if (Object.keys(changed).length > 0) {
-    throw new DataError(
-      `finetune: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
-    );
-  }
+  const { run, device: kind, adapter } = await openResumed('finetune', out, which, given);
   const config = configOfRun(run);
   const device = await announceDevice(kind ?? config.device, adapter ?? config.adapter);
   await work(config, device, { ...how, run });

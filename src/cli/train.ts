@@ -1,15 +1,15 @@
 import { basename, dirname } from 'node:path';
 import type { Command } from 'commander';
-import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { openDevice } from '../tensor/default-device.js';
 import { type CharLM, type CharLMConfig, prepareCharLM } from '../train/char-lm.js';
 import { charLMConfig, configOfTrainRun, TRAIN } from '../train/char-lm-config.js';
 import { Progress } from '../train/progress.js';
-import { listRuns, RunFolder } from '../train/run-folder.js';
+import { RunFolder } from '../train/run-folder.js';
 import { LAST } from '../train/trainer.js';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from './config-options.js';
 import { stopAtOption } from './options.js';
+import { openResumed } from './resume.js';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
@@ -68,18 +68,7 @@ async function resumeRun(
   given: Record<string, unknown>,
   stopAt?: number,
 ): Promise<void> {
-  const path = which === true ? (await listRuns(out))[0]?.path : which;
-  if (path === undefined)
-    throw new DataError(
-      `train: expected a run to resume in ${out}, got none; start one with: dawngrad train`,
-    );
-  const run = await RunFolder.open(path);
-  const { device: kind = 'auto', adapter, ...changed } = given as { device?: string; adapter?: string };
-  if (Object.keys(changed).length > 0) {
-    throw new DataError(
-      `train: expected no settings beside --resume, --device and --adapter, got ${Object.keys(changed).join(', ')}; a resumed run keeps its own (${run.file('config.json')})`,
-    );
-  }
+  const { run, device: kind = 'auto', adapter } = await openResumed('train', out, which, given);
   const config = configOfTrainRun(run);
   const device = await announceDevice(kind === 'auto' ? config.device : kind, adapter ?? config.adapter);
   await work(config, device, stopAt, async (job) => {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DataError } from '../device/errors.js';
 import { nearestName } from './nearest-name.js';
+import { expectation, show } from './zod-words.js';
 
 /** An integer of at least `least`. */
 export const whole = (least: number) => z.number().int().min(least);
@@ -243,31 +244,4 @@ function kindOf(schema: z.ZodType): FieldKind {
   if (inner instanceof z.ZodNumber) return 'number';
   if (inner instanceof z.ZodBoolean) return 'flag';
   return inner instanceof z.ZodArray ? 'list' : 'text';
-}
-
-const KINDS: Readonly<Record<string, string>> = {
-  int: 'an integer',
-  number: 'a number',
-  array: 'a list',
-  boolean: 'true or false',
-};
-
-function expectation(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'invalid_value':
-      return `one of ${issue.values.join(', ')}`;
-    case 'too_small':
-      if (issue.origin === 'array' || issue.origin === 'string') return 'not empty';
-      return `${issue.inclusive ? 'at least' : 'above'} ${issue.minimum}`;
-    case 'too_big':
-      return `${issue.inclusive ? 'at most' : 'below'} ${issue.maximum}`;
-    case 'invalid_type':
-      return KINDS[issue.expected] ?? `a ${issue.expected}`;
-    default:
-      return issue.message;
-  }
-}
-
-function show(value: unknown): string {
-  return value === undefined ? 'nothing' : JSON.stringify(value);
 }

@@ -4,6 +4,7 @@ import { HostRandom } from '../data/random.js';
 import { hashText } from '../data/text-hash.js';
 import { DataError } from '../device/errors.js';
 import { nearestName } from './nearest-name.js';
+import { expectation, show } from './zod-words.js';
 
 /** A value as JSON holds it. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
@@ -192,8 +193,6 @@ export function isLogarithmic({ type }: Distribution): boolean {
   return type === 'logUniform' || type === 'logInteger';
 }
 
-const show = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));
-
 function complaint(path: string, expected: string, got: unknown, from: string, hint = ''): DataError {
   return new DataError(`tune: expected ${path} to be ${expected}, got ${show(got)} in ${from}${hint}`);
 }
@@ -207,23 +206,4 @@ export function zodComplaint(path: string, error: z.ZodError, from: string): Dat
       `tune: expected no ${issue.keys.map((k) => `${at ? `${at}.` : ''}${k}`).join(', ')} in ${from}`,
     );
   return complaint(at, expectation(issue), issue.input, from);
-}
-
-function expectation(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'invalid_value':
-      return `one of ${issue.values.join(', ')}`;
-    case 'too_small':
-      if (issue.origin === 'array' || issue.origin === 'string') return 'not empty';
-      return `${issue.inclusive ? 'at least' : 'above'} ${issue.minimum}`;
-    case 'too_big':
-      return `${issue.inclusive ? 'at most' : 'below'} ${issue.maximum}`;
-    case 'invalid_type':
-      return (
-        { int: 'an integer', number: 'a number', array: 'a list' }[issue.expected as string] ??
-        `a ${issue.expected}`
-      );
-    default:
-      return issue.message;
-  }
 }

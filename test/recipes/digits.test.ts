@@ -1,9 +1,7 @@
 /** The recipe `digits`: its data, and its quick setting from end to end, as a user runs it. */
-import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULTS, prepareDigits, QUICK } from '../../recipes/digits/job.js';
 import {
@@ -19,28 +17,15 @@ import {
 } from '../../recipes/digits/task.js';
 import { readSafetensorsFile } from '../../src/data/safetensors-file.js';
 import { cpuDevice } from '../../src/index.js';
+import { runRecipe } from '../support/recipe.js';
 
-const MAIN = fileURLToPath(new URL('../../recipes/digits/main.ts', import.meta.url));
-const TSX = import.meta.resolve('tsx');
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'dawngrad-digits-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-function recipe(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
-      cwd: folder,
-      env: { ...process.env, DAWNGRAD_DEVICE: 'cpu', DAWNGRAD_ADAPTER: '' },
-    });
-    let [out, err] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (s: string) => (out += s));
-    child.stderr.setEncoding('utf8').on('data', (s: string) => (err += s));
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const recipe = (...args: string[]) => runRecipe('digits/main.ts', folder, args);
 
 describe('the data', () => {
   it('is what the tasks say', () => {

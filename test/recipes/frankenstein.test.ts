@@ -1,5 +1,4 @@
 /** The recipe `frankenstein`: its texts and measures, and all of its experiments in a very small size. */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -16,10 +15,9 @@ import { withSection } from '../../recipes/frankenstein/shared.js';
 import { encodeKnown, letters, readSource } from '../../recipes/frankenstein/text.js';
 import { SpellingVocabulary } from '../../recipes/frankenstein/words.js';
 import { data, models, tensor } from '../../src/index.js';
+import { runRecipe } from '../support/recipe.js';
 
-const MAIN = fileURLToPath(new URL('../../recipes/frankenstein/main.ts', import.meta.url));
 const NOVEL = fileURLToPath(new URL('../../../shared/data/frankenstein.txt', import.meta.url));
-const TSX = import.meta.resolve('tsx');
 /** Each call starts a process of its own, and cores may be busy. */
 const PATIENCE = 300_000;
 let folder: string;
@@ -45,19 +43,8 @@ function toyNovel(): string {
   return letter(1, 2000) + letter(2, 1000) + letter(3, 9000);
 }
 
-function recipe(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
-      cwd: folder,
-      env: { ...process.env, DAWNGRAD_DEVICE: 'cpu', DAWNGRAD_ADAPTER: '', DAWNGRAD_THREADS: '1' },
-    });
-    let [out, err] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (s: string) => (out += s));
-    child.stderr.setEncoding('utf8').on('data', (s: string) => (err += s));
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const recipe = (...args: string[]) =>
+  runRecipe('frankenstein/main.ts', folder, args, { DAWNGRAD_THREADS: '1' });
 
 describe('the text', () => {
   it.skipIf(!existsSync(NOVEL))(

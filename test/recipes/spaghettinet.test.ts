@@ -1,5 +1,4 @@
 /** The recipe `spaghettinet`: its data, its networks, and a tiny setting from end to end, as a user runs it. */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,10 +12,9 @@ import { interval, SHARES, tolerance, train } from '../../recipes/spaghettinet/e
 import { build, denseParameters, KINDS, widthFor } from '../../recipes/spaghettinet/models.js';
 import { timeWidths } from '../../recipes/spaghettinet/timing.js';
 import { cpuDevice, data, manualSeed, nn, noGrad, randn } from '../../src/index.js';
+import { runRecipe } from '../support/recipe.js';
 
-const MAIN = fileURLToPath(new URL('../../recipes/spaghettinet/main.ts', import.meta.url));
 const TITANIC = fileURLToPath(new URL('../../../shared/data/titanic.csv', import.meta.url));
-const TSX = import.meta.resolve('tsx');
 const PATHS = { titanic: TITANIC, fashion: null };
 const SHAPE = { units: 16, wiresPerUnit: 4, propagation: 2 };
 let folder: string;
@@ -25,19 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-function recipe(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
-      cwd: folder,
-      env: { ...process.env, DAWNGRAD_DEVICE: 'cpu', DAWNGRAD_ADAPTER: '' },
-    });
-    let [out, err] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (s: string) => (out += s));
-    child.stderr.setEncoding('utf8').on('data', (s: string) => (err += s));
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const recipe = (...args: string[]) => runRecipe('spaghettinet/main.ts', folder, args);
 
 describe('the data', () => {
   it('lies where it should', () => {

@@ -1,5 +1,4 @@
 /** The recipe `titanic`: reading passengers, features that know nothing of held-out rows, models, and the command as a user runs it. */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,9 +16,8 @@ import { writeSubmission } from '../../recipes/titanic/submission.js';
 import { deckOf, familyNameOf, familySizeOf, titleOf } from '../../recipes/titanic/traits.js';
 import { runFold } from '../../recipes/titanic/validation.js';
 import { cpuDevice, data, manualSeed, noGrad, setDefaultDevice } from '../../src/index.js';
+import { runRecipe } from '../support/recipe.js';
 
-const MAIN = fileURLToPath(new URL('../../recipes/titanic/main.ts', import.meta.url));
-const TSX = import.meta.resolve('tsx');
 const REAL = fileURLToPath(new URL('../../../shared/data/titanic.csv', import.meta.url));
 const device = cpuDevice();
 setDefaultDevice(device);
@@ -321,19 +319,7 @@ describe('models', () => {
   });
 });
 
-function recipe(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
-      cwd: folder,
-      env: { ...process.env, DAWNGRAD_DEVICE: 'cpu', DAWNGRAD_ADAPTER: '' },
-    });
-    let [out, err] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (s: string) => (out += s));
-    child.stderr.setEncoding('utf8').on('data', (s: string) => (err += s));
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const recipe = (...args: string[]) => runRecipe('titanic/main.ts', folder, args);
 
 // Three processes that load the engine anew take their time on busy cores.
 describe('the command', { timeout: 180_000 }, () => {
