@@ -54,9 +54,15 @@ function dawngrad(
       env: { ...process.env, DAWNGRAD_DEVICE: 'cpu', DAWNGRAD_ADAPTER: '', DAWNGRAD_THREADS: '1' },
     });
     const outcome: Outcome = { code: null, out: '', err: '' };
+    let killed = false;
+    // Once: who presses Ctrl-C again, when it is about to end, ends it there.
+    const kill = (): void => {
+      if (!killed) child.kill('SIGINT');
+      killed = true;
+    };
     child.stdout.setEncoding('utf8').on('data', (s: string) => {
       outcome.out += s;
-      onOutput?.(outcome.out, () => child.kill('SIGINT'));
+      onOutput?.(outcome.out, kill);
     });
     child.stderr.setEncoding('utf8').on('data', (s: string) => (outcome.err += s));
     child.stdin.end(input);
