@@ -1,7 +1,8 @@
 /** `npm run recipe:digits`: a Transformer that learns to reverse or sort strings of digits. README.md tells more. */
 import { Command, Option } from 'commander';
 import { integer, number } from '../../src/cli/options.js';
-import { DawngradError, type Device, openDevice } from '../../src/index.js';
+import { runProgram } from '../../src/cli/run-program.js';
+import { type Device, openDevice } from '../../src/index.js';
 import { formatDuration, Progress, RunFolder } from '../../src/node.js';
 import { type Answer, DEFAULTS, type DigitsConfig, exactShare, prepareDigits, QUICK } from './job.js';
 import { isHeldOut, TASKS } from './task.js';
@@ -52,13 +53,7 @@ Examples:
   .showHelpAfterError('(--help shows what is possible)')
   .action(start);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:digits: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:digits');
 
 async function start({ out, quick, resume, beams, ...given }: Flags): Promise<void> {
   const old = resume === undefined ? null : await RunFolder.open<DigitsConfig>(resume);

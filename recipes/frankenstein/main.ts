@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Argument, Command } from 'commander';
 import { addConfigOptions, givenSettings } from '../../src/cli/config-options.js';
-import { DawngradError, openDevice } from '../../src/index.js';
-import { EXPERIMENTS, type Experiment, FRANKENSTEIN, type FrankensteinConfig, QUICK } from './config.js';
+import { runProgram } from '../../src/cli/run-program.js';
+import { openDevice } from '../../src/index.js';
 import { compare } from './compare.js';
+import { EXPERIMENTS, type Experiment, FRANKENSTEIN, type FrankensteinConfig, QUICK } from './config.js';
 import { decode } from './decode.js';
 import { diverge } from './diverge.js';
 import { Interrupted } from './job.js';
@@ -52,13 +53,7 @@ Examples:
   .showHelpAfterError('(--help shows what is possible)')
   .action(start);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:frankenstein: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:frankenstein');
 
 async function start(experiment: Experiment, flags: Flags): Promise<void> {
   const { quick, out } = flags;

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Argument, Command } from 'commander';
 import { integer } from '../../src/cli/options.js';
-import { DawngradError } from '../../src/index.js';
+import { runProgram } from '../../src/cli/run-program.js';
 import { readNovel } from '../../src/node.js';
 import { novelSentences, plantedDocuments, RIDDLES, type Riddle } from './planted.js';
 
@@ -36,13 +36,7 @@ Examples:
   )
   .action(write);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:planted: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:planted');
 
 async function write(riddle: Riddle, { least, most, text, out, ...flags }: Flags): Promise<void> {
   const path = out ?? `runs/planted/${riddle}.jsonl`;

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { DawngradError, type Device, openDevice } from '../../src/index.js';
+import { runProgram } from '../../src/cli/run-program.js';
+import { type Device, openDevice } from '../../src/index.js';
 import { Predictor, RunFolder } from '../../src/node.js';
 import { prepareClassify } from '../../src/train/classify.js';
 import { CLASSIFY } from '../../src/train/classify-config.js';
@@ -48,13 +49,7 @@ const program = new Command('recipe:oscars-smoke')
   .option('--adapter <name>', "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'")
   .action(smoke);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:oscars-smoke: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:oscars-smoke');
 
 async function smoke({ model, seed, scenes, device: kind, adapter }: Flags): Promise<void> {
   const text = randomScreenplay({ seed: Number(seed), scenes: Number(scenes) });

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from '../../src/cli/config-options.js';
-import { DawngradError, type Device, type nn, openDevice } from '../../src/index.js';
+import { runProgram } from '../../src/cli/run-program.js';
+import { type Device, type nn, openDevice } from '../../src/index.js';
 import { defineConfig, whole } from '../../src/train/config.js';
 import { DATASETS, loadDataset, Missing } from './data.js';
 import { cutCurvesSvg, graphSvg } from './draw.js';
@@ -14,8 +15,8 @@ import {
   percent,
   release,
   runDataset,
-  SHARES,
   type Settings,
+  SHARES,
   tolerance,
   train,
 } from './experiment.js';
@@ -103,13 +104,7 @@ Examples:
   .showHelpAfterError('(--help shows what is possible)')
   .action(start);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:spaghettinet: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:spaghettinet');
 
 interface Flags extends Record<string, unknown> {
   readonly quick?: boolean;

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from '../../src/cli/config-options.js';
-import { DataError, DawngradError, type Device, openDevice } from '../../src/index.js';
+import { runProgram } from '../../src/cli/run-program.js';
+import { DataError, type Device, openDevice } from '../../src/index.js';
 import { RunFolder, saveTensors } from '../../src/node.js';
 import { QUICK, TITANIC, type TitanicConfig } from './config.js';
 import { similarities } from './embeddings.js';
@@ -42,13 +43,7 @@ Examples:
   .showHelpAfterError('(--help shows what is possible)')
   .action(start);
 
-try {
-  await program.parseAsync();
-} catch (e) {
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`recipe:titanic: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'recipe:titanic');
 
 async function start(flags: Record<string, unknown>): Promise<void> {
   const given = givenSettings(flags, TITANIC);

@@ -15,14 +15,14 @@ export function addConfigOptions<F extends FieldTable>(
   return command;
 }
 
-function optionOf({ kind, flag, placeholder, help, initial }: FieldInfo): Option {
+function optionOf({ kind, flag, valueName, help, initial }: FieldInfo): Option {
   const shown =
     initial === undefined || initial === null || kind === 'flag'
       ? ''
       : ` (default: ${[initial].flat().join(', ')})`;
   if (kind === 'flag')
     return new Option(initial === true ? `--no-${flag.slice(2)}` : flag, help).default(undefined, '');
-  return new Option(`${flag} <${placeholder}${kind === 'list' ? '...' : ''}>`, help + shown);
+  return new Option(`${flag} <${valueName}${kind === 'list' ? '...' : ''}>`, help + shown);
 }
 
 /** The settings among a command's flags, without those that nobody gave. */

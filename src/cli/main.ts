@@ -2,18 +2,18 @@
 /** The command `dawngrad`. */
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { DawngradError } from '../device/errors.js';
 import { addChatCommand } from './chat.js';
 import { addClassifyCommand } from './classify.js';
 import { addDevicesCommand } from './devices.js';
 import { addExploreCommand } from './explore.js';
 import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
+import { followParent } from './parent.js';
 import { addPredictCommand } from './predict.js';
 import { addQACommand } from './qa.js';
-import { followParent } from './parent.js';
-import { addRunsCommand } from './runs.js';
 import { addReportCommand } from './report.js';
+import { runProgram } from './run-program.js';
+import { addRunsCommand } from './runs.js';
 import { addTrainCommand } from './train.js';
 import { addTuneCommand } from './tune.js';
 
@@ -37,11 +37,4 @@ addTuneCommand(program);
 addRunsCommand(program);
 
 followParent();
-try {
-  await program.parseAsync();
-} catch (e) {
-  // What we throw on purpose is written for people; anything else is a bug and keeps its stack.
-  if (!(e instanceof DawngradError)) throw e;
-  console.error(`dawngrad: ${e.message}`);
-  process.exitCode = 1;
-}
+await runProgram(program, 'dawngrad');

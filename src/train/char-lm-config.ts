@@ -10,12 +10,12 @@ import type { RunFolder } from './run-folder.js';
 const byDevice = <S extends z.ZodType>(
   name: keyof CharLMConfig,
   schema: S,
-  placeholder: string,
+  valueName: string,
   help: string,
 ) =>
   [
     schema.nullable().default(null as never),
-    placeholder,
+    valueName,
     `${help} (default: ${SMALL[name]}, or ${LARGE[name]} on a GPU)`,
   ] as const;
 const least0 = z.number().min(0);

@@ -10,8 +10,8 @@ export const whole = (least: number) => z.number().int().min(least);
 /** A number from 0 to 1. */
 export const share = z.number().min(0).max(1);
 
-/** Settings by name: what they may be and are without being given, the placeholder of the flag's value, the help. */
-export type FieldTable = Record<string, readonly [schema: z.ZodType, placeholder: string, help: string]>;
+/** Settings by name: what they may be and are without being given, the name of the flag's value, the help. */
+export type FieldTable = Record<string, readonly [schema: z.ZodType, valueName: string, help: string]>;
 
 /** How a field is written as text. */
 export type FieldKind = 'number' | 'text' | 'flag' | 'list';
@@ -23,7 +23,7 @@ export interface FieldInfo {
   readonly flag: string;
   /** `DAWNGRAD_BATCH_SIZE` */
   readonly variable: string;
-  readonly placeholder: string;
+  readonly valueName: string;
   readonly help: string;
   /** What it is when nobody says; undefined where it must be given. */
   readonly initial: unknown;
@@ -92,14 +92,14 @@ export class ConfigDefinition<F extends FieldTable> {
     private readonly table: F,
     private readonly rules: ConfigRules,
   ) {
-    this.fields = Object.entries(table).map(([name, [schema, placeholder, help]]) => {
+    this.fields = Object.entries(table).map(([name, [schema, valueName, help]]) => {
       const words = name.replace(/[A-Z]/g, (c) => `_${c}`);
       return {
         name,
         kind: kindOf(schema),
         flag: `--${words.replaceAll('_', '-').toLowerCase()}`,
         variable: `DAWNGRAD_${words.toUpperCase()}`,
-        placeholder,
+        valueName,
         help,
         initial: schema.safeParse(undefined).data,
       };

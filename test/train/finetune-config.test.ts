@@ -141,9 +141,9 @@ describe('FINETUNE.read', () => {
       kind: 'number',
       initial: 8,
     });
-    for (const { help, kind, placeholder } of FINETUNE.fields) {
+    for (const { help, kind, valueName } of FINETUNE.fields) {
       expect(help).not.toBe('');
-      expect(placeholder === '').toBe(kind === 'flag');
+      expect(valueName === '').toBe(kind === 'flag');
     }
   });
 });
