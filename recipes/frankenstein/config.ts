@@ -1,6 +1,6 @@
 /** Settings of the recipe, and what each experiment makes of those that nobody gave. */
 import { z } from 'zod';
-import { type ConfigOf, defineConfig, share, whole } from '../../src/train/config.js';
+import { type ConfigOf, defineConfig, share, whole, DEVICE_FIELDS } from '../../src/train/config.js';
 
 export const EXPERIMENTS = ['letter', 'novel', 'diverge', 'compare', 'decode', 'all'] as const;
 export type Experiment = (typeof EXPERIMENTS)[number];
@@ -31,8 +31,7 @@ export const FRANKENSTEIN = defineConfig('frankenstein', {
   promptLength: [whole(1).default(100), 'n', 'characters of a prompt'],
   continuation: [whole(8).default(200), 'n', 'characters written after each prompt'],
   seed: [whole(0).default(1), 'n', 'the same seed repeats the same runs'],
-  device: [z.enum(['auto', 'webgpu', 'cpu']).default('auto'), 'kind', 'auto, webgpu or cpu'],
-  adapter: [z.string().nullable().default(null), 'name', 'WebGPU adapter: part of its name, or software'],
+  ...DEVICE_FIELDS,
 });
 
 export type FrankensteinConfig = ConfigOf<typeof FRANKENSTEIN>;

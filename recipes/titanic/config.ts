@@ -1,7 +1,7 @@
 /** Settings of the recipe. */
 import { z } from 'zod';
 import { defineConfig, type ConfigOf } from '../../src/node.js';
-import { share, whole } from '../../src/train/config.js';
+import { share, whole, DEVICE_FIELDS } from '../../src/train/config.js';
 
 export const TITANIC = defineConfig('titanic', {
   csv: [
@@ -34,8 +34,7 @@ export const TITANIC = defineConfig('titanic', {
   ],
   shuffles: [whole(1).default(5), 'n', "times that a feature's values are dealt out for its importance"],
   seed: [whole(0).default(1), 'n', 'the same seed repeats the same run'],
-  device: [z.enum(['auto', 'webgpu', 'cpu']).default('auto'), 'kind', 'auto, webgpu or cpu'],
-  adapter: [z.string().min(1).nullable().default(null), 'name', 'WebGPU adapter: part of its name'],
+  ...DEVICE_FIELDS,
 });
 export type TitanicConfig = ConfigOf<typeof TITANIC>;
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import { type CharLMConfig, defaultConfig, LARGE, SHARED, SMALL } from './char-lm.js';
-import { type ConfigOf, defineConfig, whole } from './config.js';
+import { type ConfigOf, defineConfig, whole, DEVICE_FIELDS } from './config.js';
 import type { RunFolder } from './run-folder.js';
 
 /** What the device decides unless told: null until then. */
@@ -70,12 +70,7 @@ export const TRAIN = defineConfig('train', {
     'run the code of every step instead of replaying the first; slower, same numbers',
   ],
   seed: [whole(0).default(SHARED.seed), 'n', 'the same seed repeats the same run'],
-  device: [z.enum(['auto', 'webgpu', 'cpu']).default(SHARED.device), 'kind', 'auto, webgpu or cpu'],
-  adapter: [
-    z.string().min(1).nullable().default(SHARED.adapter),
-    'name',
-    "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'",
-  ],
+  ...DEVICE_FIELDS,
 });
 
 /** Settings as they are read; null where the device decides. */

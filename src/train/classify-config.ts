@@ -1,7 +1,7 @@
 /** Node only. What decides a run of the document classifier: one table for files, environment, flags and `--help`. */
 import { z } from 'zod';
 import { DataError } from '../device/errors.js';
-import { type ConfigOf, defineConfig, share, whole } from './config.js';
+import { type ConfigOf, defineConfig, share, whole, DEVICE_FIELDS, INTERVAL_FIELDS } from './config.js';
 
 const positive = z.number().positive();
 const column = z.string().min(1).nullable().default(null);
@@ -142,16 +142,7 @@ export const CLASSIFY = defineConfig(
       'posWeight: what a document of class 1 counts (default: class 0 by class 1 of the training documents)',
     ],
     focal: [positive.default(2), 'γ', 'focal: (1 − p)^γ · −log p'],
-    evaluateEvery: [
-      whole(1).nullable().default(null),
-      'n',
-      'steps between evaluations (default: a tenth of all)',
-    ],
-    checkpointEvery: [
-      whole(1).nullable().default(null),
-      'n',
-      'steps between checkpoints (default: at evaluations)',
-    ],
+    ...INTERVAL_FIELDS,
     patience: [
       whole(0).default(0),
       'n',
@@ -184,12 +175,7 @@ export const CLASSIFY = defineConfig(
       'false: predictions.jsonl holds no training documents, which takes less time',
     ],
     seed: [whole(0).default(1), 'n', 'of weights, dropout and the order of documents'],
-    device: [z.enum(['auto', 'webgpu', 'cpu']).default('auto'), 'kind', 'auto, webgpu or cpu'],
-    adapter: [
-      z.string().min(1).nullable().default(null),
-      'name',
-      "WebGPU adapter: part of its name, 'swiftshader' …",
-    ],
+    ...DEVICE_FIELDS,
   },
   { either: ['steps', 'epochs'], plainLists: ['positive', 'negative'], check },
 );

@@ -51,6 +51,30 @@ export interface ConfigRules {
 export type ConfigOf<D> =
   D extends ConfigDefinition<infer F> ? { readonly [K in keyof F]: z.output<F[K][0]> } : never;
 
+/** Where a job runs: `device` and `adapter`. */
+export const DEVICE_FIELDS = {
+  device: [z.enum(['auto', 'webgpu', 'cpu']).default('auto'), 'kind', 'auto, webgpu or cpu'],
+  adapter: [
+    z.string().min(1).nullable().default(null),
+    'name',
+    "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'",
+  ],
+} as const satisfies FieldTable;
+
+/** How often a job looks up, for jobs that know it when they know all their steps. */
+export const INTERVAL_FIELDS = {
+  evaluateEvery: [
+    whole(1).nullable().default(null),
+    'n',
+    'steps between evaluations (default: a tenth of all)',
+  ],
+  checkpointEvery: [
+    whole(1).nullable().default(null),
+    'n',
+    'steps between checkpoints (default: at evaluations)',
+  ],
+} as const satisfies FieldTable;
+
 /** Variables that mean something to dawngrad outside any job. */
 const OTHER_VARIABLES = [
   'DAWNGRAD_THREADS',

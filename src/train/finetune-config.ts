@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { DataError } from '../device/errors.js';
 import { GPT2_SIZES } from '../models/gpt2-config.js';
-import { type ConfigOf, defineConfig, share, whole } from './config.js';
+import { type ConfigOf, DEVICE_FIELDS, defineConfig, INTERVAL_FIELDS, share, whole } from './config.js';
 
 const positive = z.number().positive();
 
@@ -94,24 +94,10 @@ export const FINETUNE = defineConfig(
       'p',
       "'mixed' computes matrix products in float16",
     ],
-    evaluateEvery: [
-      whole(1).nullable().default(null),
-      'n',
-      'steps between evaluations (default: a tenth of all)',
-    ],
-    checkpointEvery: [
-      whole(1).nullable().default(null),
-      'n',
-      'steps between checkpoints (default: at evaluations)',
-    ],
+    ...INTERVAL_FIELDS,
     patience: [whole(0).default(0), 'n', 'evaluations without a new best before it stops; 0 for never'],
     seed: [whole(0).default(1), 'n', 'the same seed repeats the same run'],
-    device: [z.enum(['auto', 'webgpu', 'cpu']).default('auto'), 'kind', 'auto, webgpu or cpu'],
-    adapter: [
-      z.string().min(1).nullable().default(null),
-      'name',
-      "WebGPU adapter: part of its name, 'swiftshader' …",
-    ],
+    ...DEVICE_FIELDS,
     capture: [
       z.boolean().default(true),
       '',
