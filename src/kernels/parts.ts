@@ -8,7 +8,8 @@ export function bindingsOf(buffer: DeviceBuffer, target: KernelTarget): number {
 }
 
 /**
- * Cuts a list into parts of consecutive items.
+ * Cuts a list into parts of consecutive items: as few as fit, and then of as equal length as those few allow, since parts of
+ * one length share a kernel.
  *
  * @param items the buffers that each item needs
  * @param options.fixed buffers that every part needs beside them
@@ -23,18 +24,25 @@ export function partsOf(
   const count = (buffers: readonly DeviceBuffer[]): number =>
     buffers.reduce((sum, buffer) => sum + bindingsOf(buffer, target), 0);
   const room = target.maxStorageBuffers - count(fixed);
+  const needs = items.map(count);
+  const few = cut(needs, room, most);
+  const even = cut(needs, room, Math.ceil(items.length / few.length));
+  return even.length === few.length ? even : few;
+}
+
+/** Parts that are filled one after the other: at most `most` items of at most `room` bindings. */
+function cut(needs: readonly number[], room: number, most: number): [from: number, to: number][] {
   const parts: [number, number][] = [];
   let from = 0;
   let used = 0;
-  for (let i = 0; i < items.length; i++) {
-    const needed = count(items[i]);
-    if (i > from && (used + needed > room || i - from === most)) {
+  for (let i = 0; i < needs.length; i++) {
+    if (i > from && (used + needs[i] > room || i - from === most)) {
       parts.push([from, i]);
       from = i;
       used = 0;
     }
-    used += needed;
+    used += needs[i];
   }
-  if (items.length > 0) parts.push([from, items.length]);
+  if (needs.length > 0) parts.push([from, needs.length]);
   return parts;
 }

@@ -77,6 +77,13 @@ describe('lists of tensors', () => {
       [0, 1],
       [1, 2],
     ]);
+    // Two parts of three, not of four and two: one kernel does both.
+    expect(
+      partsOf(items.slice(0, 1).concat(Array(5).fill(items[0])), target, { fixed: [], most: 9 }),
+    ).toEqual([
+      [0, 3],
+      [3, 6],
+    ]);
     expect(partsOf([], target, { fixed: [], most: 1 })).toEqual([]);
   });
 });
