@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type ConfigOf, defineConfig, share, whole, DEVICE_FIELDS } from '../../src/train/config.js';
 
-export const EXPERIMENTS = ['letter', 'novel', 'diverge', 'compare', 'decode', 'all'] as const;
+export const EXPERIMENTS = ['letter', 'novel', 'diverge', 'climb', 'compare', 'decode', 'all'] as const;
 export type Experiment = (typeof EXPERIMENTS)[number];
 
 const rate = z.number().positive();
@@ -26,6 +26,11 @@ export const FRANKENSTEIN = defineConfig('frankenstein', {
   share: [share.default(0.1), 'x', 'share of the windows of the novel that make an epoch; 1 on a GPU'],
   validation: [share.default(0.05), 'x', 'share of the novel, at its end, that is held out'],
   patience: [whole(0).default(3), 'n', 'epochs without a better held-out loss before it stops; 0 for never'],
+  climbSteps: [
+    whole(8).default(48_752),
+    'n',
+    'steps at both rates until the high one climbs; default: four epochs of the original, of 12,188 steps',
+  ],
   compareSteps: [whole(1).default(2000), 'n', 'steps of each model of the comparison'],
   prompts: [whole(1).default(32), 'n', 'prompts that decoding is compared on'],
   promptLength: [whole(1).default(100), 'n', 'characters of a prompt'],
@@ -41,6 +46,7 @@ export const QUICK: Partial<FrankensteinConfig> = {
   longEpochs: 5,
   novelEpochs: 3,
   share: 0.0167,
+  climbSteps: 200,
   compareSteps: 200,
   prompts: 8,
   continuation: 120,

@@ -6,6 +6,7 @@ import { Argument, Command } from 'commander';
 import { addConfigOptions, givenSettings } from '../../src/cli/config-options.js';
 import { runProgram } from '../../src/cli/run-program.js';
 import { openDevice } from '../../src/index.js';
+import { climb } from './climb.js';
 import { compare } from './compare.js';
 import { EXPERIMENTS, type Experiment, FRANKENSTEIN, type FrankensteinConfig, QUICK } from './config.js';
 import { decode } from './decode.js';
@@ -28,6 +29,7 @@ const STEPS: Readonly<Record<Exclude<Experiment, 'all'>, (context: Context) => P
   letter,
   novel,
   diverge,
+  climb,
   compare,
   decode,
 };

@@ -175,7 +175,18 @@ describe('the command', () => {
   const small = [
     ...['--embedding', '12', '--hidden', '24', '--window', '16', '--batch-size', '16'],
     ...['--letter-epochs', '2', '--long-epochs', '2', '--novel-epochs', '2', '--share', '0.1'],
-    ...['--compare-steps', '60', '--prompts', '4', '--prompt-length', '24', '--continuation', '60'],
+    ...[
+      '--climb-steps',
+      '16',
+      '--compare-steps',
+      '60',
+      '--prompts',
+      '4',
+      '--prompt-length',
+      '24',
+      '--continuation',
+      '60',
+    ],
     ...['--novel-lr', '0.01', '--text', 'toy.txt', '--out', join('runs', 'toy')],
   ];
 
@@ -189,6 +200,7 @@ describe('the command', () => {
       const runs = join(folder, 'runs', 'toy');
       const names = (await readdir(runs)).sort();
       expect(names).toEqual([
+        ...['climb-high', 'climb-low', 'climb.md', 'climb.svg'],
         ...[
           'compare-attention',
           'compare-lstm-24',
@@ -236,6 +248,14 @@ describe('the command', () => {
       // Heat makes new words.
       expect(hot[2]).toBeGreaterThan(greedy[2]);
       expect(out).toContain('beam search, 4 beams');
+
+      // No run of the original's length: nothing that it reported stands beside it.
+      const climb = (await readFile(join(runs, 'climb.md'), 'utf8')).split('\n');
+      expect(climb[0]).toMatch(/steps.*training loss at 0\.015.*at 0\.01.*reported.*held out at 0\.015/);
+      expect(climb.slice(2, 10).map((line) => line.split('|')[1].trim())).toEqual(
+        [2, 4, 6, 8, 10, 12, 14, 16].map(String),
+      );
+      expect(climb[9].split('|')[4].trim()).toBe('–');
 
       const again = await recipe('diverge', ...small);
       expect(again.code).toBe(0);
