@@ -204,6 +204,11 @@ function describe(job: FinetuneJob): void {
       `${n(settings.steps)} of ${config.accumulate > 1 ? `${config.accumulate} × ` : ''}${config.batchSize} × ${settings.blockSize} tokens, ${settings.epochs.toPrecision(3)} epochs, learning rate ${settings.lr}, seed ${config.seed}`,
     ),
   );
+  if (config.sampleLength > 0 && job.prompts.length === 0) {
+    console.log(
+      line('Samples', 'none: no held-out question or text fits the context; give --sample-prompts'),
+    );
+  }
   for (const { name, unigram, bigram } of heldOut) {
     console.log(
       line(

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  excerpt,
   formatAllQA,
   formatPrompt,
   LABEL,
@@ -197,17 +198,33 @@ export function measuredPart(
 /** How many samples there are unless prompts are given. */
 const PROMPTS = 4;
 
-/** What samples continue: the prompts given (as questions, where the data are), held-out questions, or the start of held-out texts. */
+/**
+ * What samples continue: the prompts given (as questions, where the data are), held-out questions, or the start of held-out
+ * texts.
+ *
+ * @param options `context`: tokens that a given prompt may have; `room`: tokens that a held-out one may have
+ * @throws DataError for a given prompt that is longer
+ */
 export function samplePrompts(
   data: TextData,
   tokenizer: Tokenizer,
-  { given, room }: { given: readonly string[] | null; room: number },
+  { given, context, room }: { given: readonly string[] | null; context: number; room: number },
 ): string[] {
   const { pairs, documents } = data.validation;
+  const lengthOf = (text: string): number => tokenizer.encode(text).length;
   if (given) {
-    return given.map((text) => (pairs.length > 0 && !LABEL.test(text) ? formatPrompt(text) : text));
+    return given.map((text, i) => {
+      const prompt = pairs.length > 0 && !LABEL.test(text) ? formatPrompt(text) : text;
+      const length = lengthOf(prompt);
+      if (length > context) {
+        throw new DataError(
+          `finetune: expected samplePrompts of at most ${context} tokens, the model's context, got ${length} in samplePrompts[${i}] (${excerpt(prompt)})`,
+        );
+      }
+      return prompt;
+    });
   }
-  const fits = (text: string): boolean => tokenizer.encode(text).length <= room;
+  const fits = (text: string): boolean => lengthOf(text) <= room;
   const questions = [...new Set(pairs.map(({ question }) => formatPrompt(question)))].filter(fits);
   // Whole words of about a line each, from texts or from places in one.
   const openings = Array.from({ length: PROMPTS }, (_, i) => {

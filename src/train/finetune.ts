@@ -144,7 +144,9 @@ export class FinetuneJob {
         ? []
         : samplePrompts(data, tokenizer, {
             given: config.samplePrompts,
-            room: Math.max(1, contextLength - config.sampleLength),
+            context: contextLength,
+            // In a short context prompts get half of it, and samples end where it does.
+            room: Math.max(contextLength - config.sampleLength, Math.floor(contextLength / 2)),
           });
     this.parameters = { ...countParameters(model), bytes: modelBytes(model) };
     this.trainer = this.makeTrainer(batches);

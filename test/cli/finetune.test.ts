@@ -202,10 +202,12 @@ describe('dawngrad finetune', () => {
   }, 120_000);
 
   it('checks everything and writes nothing with --dry-run', async () => {
-    const args = ['finetune', '--config', await settings('dry'), '--out', 'dry-runs', '--dry-run'];
+    const config = await settings('dry', { context: 8, blockSize: 8 });
+    const args = ['finetune', '--config', config, '--out', 'dry-runs', '--dry-run'];
     const { code, out } = await dawngrad(args, { DAWNGRAD_LR: '1e-4' });
     expect(code).toBe(0);
     expect(out).toContain('learning rate 0.0001');
+    expect(out).toContain('Samples    none: no held-out question or text fits the context');
     expect(out).toContain('A dry run: nothing was trained, nothing was written.');
     expect(existsSync(join(folder, 'dry-runs'))).toBe(false);
   }, 60_000);

@@ -253,6 +253,10 @@ describe('what is refused or said', () => {
     await expect(run('x', { ...TINY, blockSize: 65 })).rejects.toThrow(
       "expected a blockSize of at most 64, the model's context, got 65",
     );
+    const samplePrompts = ['Short?', 'How long may one ask? '.repeat(20)];
+    await expect(run('x', { ...TINY, samplePrompts })).rejects.toThrow(
+      /expected samplePrompts of at most 64 tokens, the model's context, got \d+ in samplePrompts\[1\] \("QUESTION: How/,
+    );
     await expect(run('x', { model: join(folder, 'nothing') })).rejects.toThrow(DataError);
     await expect(run('x', { ...TINY, data: [join(folder, 'none.txt')] })).rejects.toThrow(
       /cannot read the data/,
@@ -340,10 +344,16 @@ describe('the data', () => {
 
   it('give prompts that fit, and take questions as they are asked', async () => {
     const data = await readTextData([advice], 0.1);
-    expect(samplePrompts(data, tokenizer, { given: ['How are you?'], room: 5 })).toEqual([
+    expect(samplePrompts(data, tokenizer, { given: ['How are you?'], context: 64, room: 5 })).toEqual([
       'QUESTION: How are you?\n\nANSWER:',
     ]);
-    expect(samplePrompts(data, tokenizer, { given: null, room: 3 })).toEqual([]);
-    expect(samplePrompts(data, tokenizer, { given: null, room: 60 })).toHaveLength(4);
+    expect(samplePrompts(data, tokenizer, { given: null, context: 64, room: 3 })).toEqual([]);
+    expect(samplePrompts(data, tokenizer, { given: null, context: 64, room: 60 })).toHaveLength(4);
+  });
+
+  it('give samples in a context shorter than samples are', async () => {
+    const flags = { ...TINY, ...SHORT, data: [advice], sampleLength: 60 };
+    const { prompts } = await prepareFinetune(await FINETUNE.read({ flags }), device);
+    expect(prompts).toHaveLength(4);
   });
 });
