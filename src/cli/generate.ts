@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { decodeText } from '../data/qa-file.js';
 import { DataError } from '../device/errors.js';
 import { generateText, promptIds } from '../models/generate.js';
 import { addGenerationFlags, type GenerationFlags, generationOptions, seedOf } from './generation-flags.js';
@@ -66,14 +67,17 @@ async function generateCommand(flags: Flags): Promise<void> {
         if (count++ === 0) first = last;
       },
     });
-    if (echo) process.stdout.write(prompt);
+    // The prompt is written when the first piece is there: what is wrong with the options leaves no output.
+    let before = echo ? prompt : '';
     for await (const piece of pieces) {
+      process.stdout.write(before);
+      before = '';
       process.stdout.write(piece);
       // Ctrl-C is heard between turns of the event loop, and a device on this thread leaves none.
       await setImmediate();
       if (interrupted) break;
     }
-    process.stdout.write('\n');
+    process.stdout.write(`${before}\n`);
     const seconds = (from: number, to: number): string => ((to - from) / 1000).toFixed(2);
     // Beam search gives all its tokens at the end.
     const searched = (flags.numBeams ?? 1) > 1;
@@ -100,11 +104,13 @@ function speed(tokens: number, ms: number): string {
 }
 
 async function readPrompt(file: string): Promise<string> {
+  let bytes: Uint8Array;
   try {
-    return await readFile(file, 'utf8');
+    bytes = await readFile(file);
   } catch (error) {
     throw new DataError(
       `generate: expected --prompt-file to be a file, got ${file} (${(error as Error).message})`,
     );
   }
+  return decodeText(bytes, file);
 }

@@ -156,6 +156,18 @@ describe('generate', () => {
     expect(texts[5]).toContain('expected --prompt or --prompt-file, got both');
   });
 
+  it('says what is wrong before it writes the prompt', async () => {
+    await writeFile(join(folder, 'latin1.txt'), Buffer.from('caf\xe9', 'latin1'));
+    const [options, bytes] = await Promise.all([
+      dawngrad(['generate', '--model', 'plain', '--prompt', 'Once', '--min-new-tokens', '101']),
+      dawngrad(['generate', '--model', 'plain', '--prompt-file', 'latin1.txt']),
+    ]);
+    expect(options).toMatchObject({ code: 1, out: '' });
+    expect(options.err).toContain('expected minNewTokens of at most maxNewTokens 100, got 101');
+    expect(bytes).toMatchObject({ code: 1, out: '' });
+    expect(bytes.err).toContain('expected UTF-8 text, got other bytes in line 1 of latin1.txt');
+  });
+
   it('stops at Ctrl-C, and says how far it came', async () => {
     const { code, out, err } = await dawngrad(
       ['generate', '--model', 'plain', '--prompt', 'a', '--max-new-tokens', '90', '--min-new-tokens', '90'],
