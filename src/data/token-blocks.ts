@@ -4,6 +4,8 @@ import { HostRandom, permutation } from './random.js';
 
 /** A target that a loss does not count: PyTorch's `ignore_index`. */
 export const IGNORE = -100;
+/** Tokens of a batch at most: 1 GiB of ids, beyond what any device takes. */
+const MOST_TOKENS = 2 ** 28;
 
 /** Ids and, shifted by one, what follows them, or −100 where it does not count; both int32 of shape [B, T]. */
 export interface TokenBlock {
@@ -205,6 +207,11 @@ function check(name: string, { ids, mask }: MaskedTokens, options: EvaluationOpt
   for (const key of ['batchSize', 'blockSize'] as const) {
     if (!Number.isInteger(options[key]) || options[key] < 1)
       throw new DataError(`${name}: expected ${key} of at least 1, got ${options[key]}`);
+  }
+  if (options.batchSize * options.blockSize > MOST_TOKENS) {
+    throw new DataError(
+      `${name}: expected batches of at most ${MOST_TOKENS} tokens, got ${options.batchSize} blocks of ${options.blockSize}`,
+    );
   }
   if (mask !== undefined && mask.length !== ids.length) {
     throw new DataError(

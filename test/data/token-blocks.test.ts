@@ -120,6 +120,11 @@ describe('TokenBlocks', () => {
     expect(() => new TokenBlocks({ ids: range(3) }, { batchSize: 0, blockSize: 2 })).toThrow(
       new DataError('TokenBlocks: expected batchSize of at least 1, got 0'),
     );
+    expect(() => new TokenBlocks({ ids: range(3) }, { batchSize: 1e12, blockSize: 2 })).toThrow(
+      new DataError(
+        'TokenBlocks: expected batches of at most 268435456 tokens, got 1000000000000 blocks of 2',
+      ),
+    );
     const blocks = new TokenBlocks({ ids: range(7) }, sizes);
     expect(() => blocks.load({ epoch: 0, position: 1, blocks: 4 })).toThrow(
       new DataError(
