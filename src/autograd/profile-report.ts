@@ -233,7 +233,7 @@ function median(values: readonly number[]): number {
 /** Three digits, more before the point. */
 function figures(value: number): string {
   if (Number.isNaN(value)) return '–';
-  return value >= 100 || value === 0 ? value.toFixed(0) : value.toPrecision(3).replace(/\.?0+$/, '');
+  return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
 /** Most characters of a kernel's key in the table. */

@@ -10,7 +10,7 @@ import { linear } from '../../src/autograd/ops/linear.js';
 import { mseLoss } from '../../src/autograd/ops/losses.js';
 import { matmul } from '../../src/autograd/ops/matmul.js';
 import { profile } from '../../src/autograd/profile.js';
-import type { ProfileReport } from '../../src/autograd/profile-report.js';
+import { ProfileReport } from '../../src/autograd/profile-report.js';
 import { openCPU } from '../../src/device/cpu/device.js';
 import { tracing } from '../../src/device/tracing.js';
 import type { Device, Profiling } from '../../src/device/types.js';
@@ -209,6 +209,38 @@ eachDevice('profile', (place) => {
     expect((await profile(() => {}, options())).rows).toEqual([]);
     x.release();
   });
+});
+
+it('the table shows three digits of every figure, of those just below 100 too', async () => {
+  const device = openCPU();
+  const work = {
+    op: 'exp',
+    kernel: 'simd',
+    phase: 'forward',
+    bytes: 1e5,
+    operations: 1e5,
+    start: 0,
+  } as const;
+  const shown = (duration: number): string[] => {
+    const step = { start: 0, duration, dispatches: [{ ...work, duration }], spans: [] };
+    return new ProfileReport(device.info, 'wall clock', [step], [step]).table().split('\n')[2].split(/ +/);
+  };
+  expect(shown(0.09996)).toEqual([
+    'exp',
+    'simd',
+    'forward',
+    '1',
+    '100',
+    '100.0',
+    '%',
+    '100',
+    '100',
+    '1',
+    '1',
+  ]);
+  expect(shown(0.01234).slice(4)).toEqual(['12.3', '100.0', '%', '12.3', '100', '8.1', '8.1']);
+  expect(shown(0).slice(4)).toEqual(['0', '0.0', '%', '0', '100', '–', '–']);
+  await device.close();
 });
 
 describe.skipIf(problem !== null)('on WebGPU', () => {
