@@ -173,8 +173,8 @@ export function formatDuration(milliseconds: number): string {
 
 /** Three significant digits or so: 950, 12.3k, 4.56M. */
 function formatRate(rate: number): string {
-  if (rate < 1000) return rate.toFixed(0);
-  if (rate < 1e6) return `${(rate / 1e3).toPrecision(3)}k`;
+  if (rate < 999.5) return rate.toFixed(0);
+  if (rate < 999_500) return `${(rate / 1e3).toPrecision(3)}k`;
   return `${(rate / 1e6).toPrecision(3)}M`;
 }
 

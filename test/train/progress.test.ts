@@ -106,6 +106,19 @@ describe('Progress in a file or pipe', () => {
     ]);
   });
 
+  it.each([
+    [999.4, '999'],
+    [999.6, '1.00k'],
+    [999_499, '999k'],
+    [999_600, '1.00M'],
+  ])('a rate of %d tokens per second is %s', (tokensPerSecond, shown) => {
+    const { stream, now, text } = screen({ isTTY: false });
+    const progress = new Progress({ total: 2, stream, now });
+    progress.update({ step: 1, tokensPerSecond });
+    progress.stop();
+    expect(text()).toContain(`· ${shown} tokens/s`);
+  });
+
   it('writes a plain line every tenth, but not more than one a second', () => {
     const steps = (milliseconds: number) => {
       const { stream, now, clock, text } = screen({ isTTY: false });
