@@ -101,7 +101,7 @@ export const FINETUNE = defineConfig(
     capture: [
       z.boolean().default(true),
       '',
-      'replay the first step at the others; false is slower, same numbers',
+      'run the code of every step instead of replaying the first; slower, same numbers',
     ],
     samplePrompts: [
       z.array(z.string().min(1)).nullable().default(null),
