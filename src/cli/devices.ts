@@ -18,6 +18,8 @@ export function addDevicesCommand(program: Command): void {
         await measured(cpuDevice()),
         ...(await sequence(survey.adapters, (a) => measuredAdapter(a.selector))),
       ];
+      // Nothing can be opened: what is asked for is not here, or misspelt.
+      if (survey.chosen === null) process.exitCode = 1;
       if (options.json) {
         const speeds = options.measure ? { speeds: await measure() } : {};
         console.log(JSON.stringify({ ...survey, ...speeds }, null, 2));
@@ -33,10 +35,12 @@ export function addDevicesCommand(program: Command): void {
       }
       if (survey.problem) console.log(`WebGPU adapters could not be listed: ${survey.problem}\n`);
       else if (survey.adapters.length === 0) console.log('No WebGPU adapter on this system.\n');
-      console.log('CPU (WebAssembly SIMD)');
+      console.log(survey.cpu.name);
       console.log('  open with   DAWNGRAD_DEVICE=cpu');
+      console.log(`  features    ${survey.cpu.features.join(', ')}`);
+      console.log(`  threads     ${survey.cpu.limits.threads}`);
       console.log('');
-      console.log(`Would use: ${survey.chosen}`);
+      console.log(`Would use: ${survey.chosen ?? 'none'}`);
       console.log(`Because:   ${survey.reason}`);
       if (options.measure) report(await measure());
     });

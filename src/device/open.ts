@@ -2,7 +2,7 @@
 import { type CPUDevice, openCPU } from './cpu/device.js';
 import { threadCount } from './cpu/thread-count.js';
 import { DeviceError } from './errors.js';
-import type { Device } from './types.js';
+import type { Device, DeviceInfo } from './types.js';
 import { type AdapterDescription, listAdapters } from './webgpu/adapter.js';
 import { openWebGPU } from './webgpu/device.js';
 
@@ -90,11 +90,18 @@ export interface DeviceSurvey {
   readonly adapters: readonly AdapterDescription[];
   /** Why no adapter could be listed, null where they could. */
   readonly problem: string | null;
-  readonly chosen: string;
+  /** The device's name, null where what was asked for cannot be opened. */
+  readonly chosen: string | null;
   readonly reason: string;
+  /** The CPU device, which there always is: its threads, and what of SIMD it uses. */
+  readonly cpu: DeviceInfo;
 }
 
-/** Lists adapters and names the choice that the same options would lead to. */
+/**
+ * Lists adapters and names the choice that the same options would lead to, or says why there is none.
+ *
+ * @throws DeviceError for an impossible number of threads
+ */
 export async function surveyDevices(options: OpenOptions = {}): Promise<DeviceSurvey> {
   let adapters: readonly AdapterDescription[] = [];
   let problem: string | null = null;
@@ -103,6 +110,19 @@ export async function surveyDevices(options: OpenOptions = {}): Promise<DeviceSu
   } catch (e) {
     problem = (e as Error).message;
   }
+  const { info: cpu } = cpuDevice(options.threads);
+  try {
+    return { adapters, problem, ...(await choose(options, adapters)), cpu };
+  } catch (e) {
+    if (!(e instanceof DeviceError)) throw e;
+    return { adapters, problem, chosen: null, reason: e.message, cpu };
+  }
+}
+
+async function choose(
+  options: OpenOptions,
+  adapters: readonly AdapterDescription[],
+): Promise<{ chosen: string; reason: string }> {
   const { device, adapter, from } = resolveChoice(options);
   let fallback = '';
   const opened = await open({ ...options, onFallback: (reason) => (fallback = reason) });
@@ -116,5 +136,5 @@ export async function surveyDevices(options: OpenOptions = {}): Promise<DeviceSu
     : device === 'auto'
       ? 'the best GPU of this system'
       : `${device}${adapter ? `, adapter '${adapter}'` : ''} (${from})`;
-  return { adapters, problem, chosen, reason };
+  return { chosen, reason };
 }

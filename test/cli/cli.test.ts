@@ -103,9 +103,23 @@ describe('dawngrad', () => {
     const { code, out } = await dawngrad(['devices'], { DAWNGRAD_DEVICE: 'cpu' });
     expect(code).toBe(0);
     expect(out).toMatch(/CPU \(WebAssembly SIMD\)\n {2}open with {3}DAWNGRAD_DEVICE=cpu/);
+    expect(out).toMatch(/features {4}simd128.*\n {2}threads {5}\d+\n/);
     expect(out).toMatch(/Would use: CPU \(WebAssembly SIMD\)\nBecause: {3}cpu \(DAWNGRAD_DEVICE\)/);
     const { out: json } = await dawngrad(['devices', '--json'], { DAWNGRAD_DEVICE: 'cpu' });
     expect(JSON.parse(json)).toMatchObject({ chosen: 'CPU (WebAssembly SIMD)' });
+  });
+
+  it('lists devices also where the one that was asked for is not among them', async () => {
+    const nothing = { DAWNGRAD_ADAPTER: 'no such adapter', DAWNGRAD_THREADS: '3' };
+    const { code, out } = await dawngrad(['devices'], nothing);
+    expect(code).toBe(1);
+    expect(out).toMatch(/DAWNGRAD_DEVICE=cpu.*threads {5}3\n/s);
+    expect(out).toMatch(
+      /Would use: none\nBecause: {3}openWebGPU: expected an adapter named like 'no such adapter'/,
+    );
+    const { code: status, out: json } = await dawngrad(['devices', '--json'], { DAWNGRAD_DEVICE: 'gpu' });
+    expect(status).toBe(1);
+    expect(JSON.parse(json)).toMatchObject({ chosen: null, reason: expect.stringContaining("got 'gpu'") });
   });
 
   it('trains, samples, and leaves a run folder', async () => {
