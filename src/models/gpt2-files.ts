@@ -38,6 +38,9 @@ export async function openModelFiles(
     revision,
     onProgress:
       onProgress && (({ file, bytes, total }) => onProgress({ kind: 'download', file, bytes, total })),
+  }).catch((cause: Error) => {
+    // It may have been meant as a folder, and mistyped.
+    throw new DataError(`${cause.message}; a folder ${nameOrFolder} is not here either`, { cause });
   });
   return { label: nameOrFolder, path: (name) => repo.download(name) };
 }

@@ -238,4 +238,7 @@ it('gives GPT-2 by its name on the Hub', async () => {
   const same = await GPT2.fromPretrained(golden, { device });
   expect(await model.transformer.wte.weight.data()).toEqual(await same.transformer.wte.weight.data());
   expect([...kinds]).toEqual(['download', 'load']);
+  expect(await refusal(GPT2.fromPretrained('runs/mistyped', { device }))).toBe(
+    'openHubRepo: runs/mistyped: there is none at SERVER; check the name; a folder runs/mistyped is not here either',
+  );
 });
