@@ -75,7 +75,7 @@ export async function readTextData(paths: readonly string[], validation: number)
   for (const name of ['train', 'validation'] as const) {
     if (parts[name].pairs.length + parts[name].documents.length === 0) {
       throw new DataError(
-        `finetune: expected ${name} data in ${paths.join(', ')}, got none; ${name === 'train' ? 'all of it is held out or empty' : 'give more, or a larger validation share'}`,
+        `finetune: expected ${name} data in ${paths.join(', ')}, got none; ${name === 'train' ? 'all of it is held out or empty' : 'give more, a larger validation share, or, where lines have a split, some of validation'}`,
       );
     }
   }

@@ -261,6 +261,11 @@ describe('what is refused or said', () => {
     await expect(run('x', { ...TINY, data: [join(folder, 'none.txt')] })).rejects.toThrow(
       /cannot read the data/,
     );
+    const trainOnly = join(folder, 'train-only.jsonl');
+    await writeFile(trainOnly, '{"question":"New?","answer":"Yes.","split":"train"}');
+    await expect(run('x', { ...TINY, data: [trainOnly] })).rejects.toThrow(
+      'got none; give more, a larger validation share, or, where lines have a split, some of validation',
+    );
     expect(existsSync(join(folder, 'x'))).toBe(false);
   });
 
