@@ -14,9 +14,11 @@ export function expectation(issue: z.core.$ZodIssue): string {
     case 'invalid_value':
       return `one of ${issue.values.join(', ')}`;
     case 'too_small':
+      if (issue.origin === 'array' && issue.exact) return `${issue.minimum} values`;
       if (issue.origin === 'array' || issue.origin === 'string') return 'not empty';
       return `${issue.inclusive ? 'at least' : 'above'} ${issue.minimum}`;
     case 'too_big':
+      if (issue.origin === 'array' && issue.exact) return `${issue.maximum} values`;
       return `${issue.inclusive ? 'at most' : 'below'} ${issue.maximum}`;
     case 'invalid_type':
       return KINDS[issue.expected] ?? `a ${issue.expected}`;

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLASSIFY } from '../../src/train/classify-config.js';
 import type { ConfigSources } from '../../src/train/config.js';
 import { FINETUNE } from '../../src/train/finetune-config.js';
 import { nearestName } from '../../src/train/nearest-name.js';
@@ -107,6 +108,13 @@ describe('FINETUNE.read', () => {
         'finetune: expected lr to be above 0, got -1 by --lr',
         'finetune: expected sampleLength to be at least 0, got -2 by --sample-length',
       ].join('\n'),
+    );
+    const shares = CLASSIFY.read({ flags: { data: ['a'], fractions: ['0.5', '0.5'] } });
+    await expect(shares).rejects.toThrow(
+      'classify: expected fractions to be 3 values, got [0.5,0.5] by --fractions',
+    );
+    await expect(CLASSIFY.read({ flags: { data: ['a'], fractions: '1,0,0,0' } })).rejects.toThrow(
+      'classify: expected fractions to be 3 values, got ["1","0","0","0"] by --fractions',
     );
     expect(await message({})).toMatch(/expected data \(files of questions .*\), got none; say --data$/);
   });
