@@ -44,6 +44,9 @@ export function checkLayerConfig(config: TransformerLayerConfig): void {
   }
 }
 
+/** 1 GiB of float32: a million positions of width 256. */
+const MOST_WAVES = 2 ** 28;
+
 /**
  * Positions as waves: [p, 2i] = sin(p / 10000^(2i / dim)) and [p, 2i + 1] = cos(the same), one pair of columns for each wave
  * length from 2π to 10000 · 2π.
@@ -51,7 +54,7 @@ export function checkLayerConfig(config: TransformerLayerConfig): void {
  * @param length number of positions
  * @param dim even
  * @returns [length, dim]
- * @throws ShapeError for an odd dim.
+ * @throws ShapeError for an odd dim, and for more numbers than there is room for.
  * @source Vaswani et al. (2017), section 3.5
  */
 export function sinusoids(
@@ -60,6 +63,11 @@ export function sinusoids(
   options: { dtype?: DType; device?: Device } = {},
 ): Tensor {
   if (dim % 2 !== 0) throw new ShapeError(`sinusoids: expected an even dim, got ${dim}`);
+  if (length * dim > MOST_WAVES) {
+    throw new ShapeError(
+      `sinusoids: expected at most ${MOST_WAVES} numbers, got ${length} positions of ${dim} each; take fewer positions (shorter chunks)`,
+    );
+  }
   const values = new Float64Array(length * dim);
   for (let p = 0; p < length; p++) {
     for (let i = 0; i < dim; i += 2) {

@@ -102,6 +102,7 @@ describe('sinusoids', () => {
       }
     }
     expect(() => sinusoids(4, 5)).toThrow('sinusoids: expected an even dim, got 5');
+    expect(() => sinusoids(1e9, 64)).toThrow('sinusoids: expected at most 268435456 numbers, got 1000000000');
   });
 });
 
