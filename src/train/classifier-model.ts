@@ -16,6 +16,7 @@ import {
   EncoderDecoderChunkEncoder,
   TransformerChunkEncoder,
 } from '../models/chunk-encoders.js';
+import { PlacedPooling } from '../models/chunk-pooling.js';
 import type { GPT2 } from '../models/gpt2.js';
 import { Transformer } from '../models/transformer.js';
 import { type WindowBatch, WindowClassifier, windowBatch } from '../models/window-classifier.js';
@@ -54,6 +55,30 @@ export class Classifier {
     if (encoder === 'window') return most;
     const spans = chunkSpans(most, { chunk, overlap, maxChunks, keep: which });
     return spans.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
+  /**
+   * Refuses a document with a chunk further in than the pooling knows places.
+   * @param length its tokens
+   * @param id what it is called
+   */
+  checkLength(length: number, id: string): void {
+    const { model, config } = this;
+    if (!(model instanceof ChunkClassifier && model.pooling instanceof PlacedPooling)) return;
+    const { maxTokens, chunk, overlap, maxChunks, keep: which, pooling } = config;
+    const spans = chunkSpans(Math.min(length, maxTokens ?? length), {
+      chunk,
+      overlap,
+      maxChunks,
+      keep: which,
+    });
+    const [most] = model.pooling.waves.shape;
+    const last = spans[spans.length - 1].place;
+    if (last < most) return;
+    throw new DataError(
+      `classify: expected documents of at most ${most} chunks beside pooling '${pooling}', got ${last + 1} chunks of ${id}; ` +
+        'raise chunk, lower overlap or maxTokens, or take another pooling',
+    );
   }
 
   private chunkBatch(

@@ -93,11 +93,16 @@ export class ClassifyJob {
     this.parts = Object.fromEntries(
       PARTS.map((part) => [part, countPart(data, division.parts[part])]),
     ) as Record<Part, PartCounts>;
+    const { counts } = data.tokens;
+    const all = PARTS.flatMap((part) => division.parts[part]);
+    const longest = all.reduce((a, b) => (counts[b] > counts[a] ? b : a));
+    // Else a test document would end the run when all training is done.
+    classifier.checkLength(counts[longest], data.documents[longest].id);
     const { train } = division.parts;
     const { documents, positives } = this.parts.train;
     const batches = new DocumentBatches(
       train,
-      train.map((i) => data.tokens.counts[i]),
+      train.map((i) => counts[i]),
       train.map((i) => data.documents[i].label),
       { batchSize, seed, balanced: imbalance === 'balanced' },
     );

@@ -362,6 +362,20 @@ describe('settings', () => {
       /expected a chunk of at most 16 tokens, which .*base reads, got 32; lower chunk/,
     );
     await expect(makeJob({ label: 'genre' })).rejects.toThrow('expected a column genre');
+    const long = join(folder, 'long.jsonl');
+    const texts = Array.from({ length: 12 }, (_, i) => (i === 7 ? 'sun '.repeat(5000) : `rain ${i}`));
+    await writeFile(
+      long,
+      texts.map((text, i) => JSON.stringify({ id: `d${i}`, text, label: i % 2 })).join('\n'),
+    );
+    // Wherever it is put: a test document would be read only when all training is done.
+    for (const splitSeed of [0, 1, 2]) {
+      await expect(
+        makeJob({ data: [long], splitSeed, chunk: 2, overlap: 0, pooling: 'transformer', twins: false }),
+      ).rejects.toThrow(
+        /at most 4096 chunks beside pooling 'transformer', got \d+ chunks of d7; raise chunk/,
+      );
+    }
     await expect(makeJob({ positive: ['nothing'] })).rejects.toThrow(
       'expected documents of both classes in the documents, got 48 of class 0 and 0 of class 1',
     );
