@@ -106,7 +106,8 @@ export class Predictor {
     let batch: Read[] = [];
     let tokens = 0;
     for await (const document of documents) {
-      const ids = this.tokenizer.encode(document.text);
+      // Blank texts were nothing to learn from either.
+      const ids = this.tokenizer.encode(document.text.trim() === '' ? '' : document.text);
       if (batch.length > 0 && (batch.length >= batchSize || tokens + ids.length > batchTokens)) {
         yield* await this.judge(batch, options);
         [batch, tokens] = [[], 0];

@@ -54,6 +54,9 @@ describe('Predictor', () => {
         expect(top.length).toBe(options.top ? Math.min(2, i === 0 ? 2 : predictions[i].chunks!.all) : 0);
       });
     }
+    const [blank] = await all(predictor.predict([{ name: 'blank', text: ' \n\t ' }]));
+    expect(blank.tokens).toBe(0);
+    expect(blank.probability).toBeCloseTo(alone[1], 5);
     const verdicts = async (threshold: number) =>
       (await all(predictor.predict(DOCUMENTS, { threshold }))).map(({ verdict }) => verdict);
     expect(await verdicts(0)).toEqual([1, 1, 1, 1]);
