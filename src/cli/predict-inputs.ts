@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { ID_COLUMNS, TEXT_COLUMNS } from '../data/documents.js';
 import { stripTags } from '../data/markup.js';
-import type { Table } from '../data/table.js';
+import { listColumns, type Table } from '../data/table.js';
 import { openTable } from '../data/table-file.js';
 import { readPieces } from '../data/text-stream.js';
 import { DataError } from '../device/errors.js';
@@ -104,7 +104,7 @@ function tableInput(table: Table, { text, learntFrom, id, limit }: InputOptions)
   for (const [flag, name] of Object.entries({ text, id })) {
     if (name !== undefined && !has(name)) {
       throw new DataError(
-        `predict: expected a column ${name} (--${flag}) in ${source}, got ${columns.join(', ')}`,
+        `predict: expected a column ${name} (--${flag}) in ${source}, got ${listColumns(table)}`,
       );
     }
   }
@@ -112,7 +112,7 @@ function tableInput(table: Table, { text, learntFrom, id, limit }: InputOptions)
   const textColumn = text ?? usual.find(has);
   if (textColumn === undefined) {
     throw new DataError(
-      `predict: expected a column of text, one of ${usual.join(', ')}, in ${source}, got ${columns.join(', ')}; name it with --text`,
+      `predict: expected a column of text, one of ${usual.join(', ')}, in ${source}, got ${listColumns(table)}; name it with --text`,
     );
   }
   const idColumn = id ?? ID_COLUMNS.find((name) => has(name) && name !== textColumn);

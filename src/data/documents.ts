@@ -1,7 +1,7 @@
 /** Documents with a label, from the rows of a table: which column is the text, which the class, and what belongs together. */
 import { DataError } from '../device/errors.js';
 import { stripTags } from './markup.js';
-import type { Row, Table } from './table.js';
+import { listColumns, type Row, type Table } from './table.js';
 
 /** A text of any length and its class. */
 export interface LabelledDocument {
@@ -84,7 +84,7 @@ export function chooseColumns(table: Table, options: DocumentOptions = {}): Docu
     if (found !== undefined) return found;
     throw new DataError(
       `readDocuments: expected a column ${given ?? `for the ${what}, one of ${names.join(', ')},`} in ${table.source}, ` +
-        `got ${table.columns.join(', ')}; name the column of the ${what}`,
+        `got ${listColumns(table)}; name the column of the ${what}`,
     );
   };
   const optional = (what: string, given: string | undefined, names: readonly string[]) =>

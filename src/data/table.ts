@@ -39,10 +39,15 @@ export function checkColumns(
   if (missing.length > 0) {
     throw new DataError(
       `table: expected ${missing.length === 1 ? 'a column' : 'columns'} ${missing.join(', ')} in ${table.source}, ` +
-        `got ${table.columns.length === 0 ? 'no columns' : table.columns.join(', ')}`,
+        `got ${listColumns(table)}`,
     );
   }
   return [...new Set(wanted)];
+}
+
+/** The names of a table's columns, for messages. */
+export function listColumns({ columns }: Pick<Table, 'columns'>): string {
+  return columns.length === 0 ? 'no columns' : columns.join(', ');
 }
 
 /**

@@ -131,6 +131,7 @@ describe('readDocuments', () => {
       'readDocuments: expected a column for the text, one of script_clean, script_plain, script, summary, text, in ' +
         'rows in memory, got a; name the column of the text',
     );
+    expect(() => readDocuments(tableOf([]))).toThrow('in rows in memory, got no columns; name the column');
   });
 
   it('refuses text that is none', async () => {
