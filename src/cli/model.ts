@@ -6,7 +6,7 @@ import { DataError } from '../device/errors.js';
 import type { Device } from '../device/types.js';
 import type { GPT2 } from '../models/gpt2.js';
 import { loadGPT2 } from '../models/gpt2-weights.js';
-import { mergeLora } from '../nn/lora.js';
+import { countParameters, mergeLora } from '../nn/lora.js';
 import { quantizeModel } from '../nn/quantized.js';
 import { openDevice } from '../tensor/default-device.js';
 import { loadAdapter, readAdapterConfig } from '../train/adapter.js';
@@ -107,6 +107,6 @@ export async function openQuietly(kind: string, adapter: string | undefined): Pr
 export function describeModel(name: string, { model }: OpenedModel): void {
   const { layers, heads, dim, vocabSize, contextLength } = model.shape;
   console.error(
-    `Model      ${name}: ${model.numParameters().toLocaleString('en')} parameters, ${layers} layers, width ${dim}, ${heads} heads, ${vocabSize.toLocaleString('en')} tokens, context ${contextLength.toLocaleString('en')}`,
+    `Model      ${name}: ${countParameters(model).total.toLocaleString('en')} parameters, ${layers} layers, width ${dim}, ${heads} heads, ${vocabSize.toLocaleString('en')} tokens, context ${contextLength.toLocaleString('en')}`,
   );
 }

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { conversation } from '../../src/cli/chat.js';
-import { findModel } from '../../src/cli/model.js';
+import { describeModel, findModel, openModel } from '../../src/cli/model.js';
 import { GPT2Tokenizer } from '../../src/data/tokenizer.js';
 import { saveGPT2 } from '../../src/models/gpt2-weights.js';
 import { applyLora } from '../../src/nn/lora.js';
@@ -226,6 +226,16 @@ describe('chat', () => {
 });
 
 describe('where a model is', () => {
+  it('is described with all its parameters, quantised or not', async () => {
+    const say = vi.spyOn(console, 'error').mockReturnValue();
+    for (const quantize of [undefined, 'nf4'] as const) {
+      describeModel('plain', await openModel(await findModel(join(folder, 'plain')), cpuDevice(), quantize));
+    }
+    const [[plain], [quantized]] = say.mock.calls;
+    say.mockRestore();
+    expect(quantized).toBe(plain);
+  });
+
   it('is found in folders, runs and adapters, and else on the Hub', async () => {
     const at = (name: string) => join(folder, name);
     expect(await findModel(at('plain'))).toEqual({ base: at('plain'), adapters: [] });
