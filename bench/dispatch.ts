@@ -6,6 +6,8 @@
 import type { Kernel, Program, View } from '../src/device/types.js';
 import { openWebGPU } from '../src/device/webgpu/device.js';
 import { shaderText } from '../src/device/webgpu/wgsl.js';
+import { browserProblem, openPage } from '../test/support/browser.js';
+import { type ReplayCost, replayCost } from './replay.js';
 import { median, table } from './report.js';
 
 const ROUNDS = 31;
@@ -239,16 +241,48 @@ export async function emptyDispatches(adapter: string, rounds = 7): Promise<Empt
   }));
 }
 
-/** Both tables. */
+/** Replays in this process and, where there is one, in a headless Chromium on SwiftShader, each alone. */
+async function replays(adapter: string, rounds: number): Promise<ReplayCost[]> {
+  const device = await openWebGPU({ adapter });
+  const here = await replayCost(device, rounds);
+  await device.close();
+  const costs = [{ ...here, name: `Node.js, ${here.name}` }];
+  if (browserProblem === null && !adapter.includes('null')) {
+    // Isolated pages have a finer clock.
+    const { page, close } = await openPage(new URL('./replay-page.ts', import.meta.url), { isolated: true });
+    try {
+      await page.waitForFunction('globalThis.measureReplay');
+      const there = await page.evaluate((n) => globalThis.measureReplay(n), rounds);
+      costs.push({ ...there, name: `Chromium, ${there.name}` });
+    } finally {
+      await close();
+    }
+  }
+  return costs;
+}
+
+/** All tables. */
 export async function benchDispatch(
   adapter: string,
   smoke: boolean,
-): Promise<{ cost: DispatchCost[]; empty: EmptyDispatch[] }> {
+): Promise<{ cost: DispatchCost[]; replay: ReplayCost[]; empty: EmptyDispatch[] }> {
   const cost = await dispatchCost(adapter, smoke ? 3 : ROUNDS);
   table(
     'CPU time per recorded dispatch, steady state (µs)',
     ['', 'WebGPU calls by hand', 'through the device', 'our own', 'new bind groups'],
     cost.map((r) => [r.name, ...[r.byHand, r.device, r.own].map((x) => x.toFixed(2)), String(r.bindGroups)]),
+  );
+  const replay = await replays(adapter, smoke ? 3 : 2 * ROUNDS);
+  table(
+    'CPU time per replayed dispatch: the captured step of the tiny Transformer, submitting included (µs)',
+    ['', 'median', 'least', 'dispatches', 'new bind groups'],
+    replay.map((r) => [
+      r.name,
+      r.micros.toFixed(2),
+      r.least.toFixed(2),
+      String(r.dispatches),
+      String(r.bindGroups),
+    ]),
   );
   const empty = await emptyDispatches(adapter, smoke ? 1 : 7);
   table(
@@ -262,5 +296,5 @@ export async function benchDispatch(
       }),
     ]),
   );
-  return { cost, empty };
+  return { cost, replay, empty };
 }

@@ -1,32 +1,16 @@
-/** Models that the library has no file for: an LSTM over characters (system 2) and a plain multi-layer perceptron. */
+/** What the benchmarks train beside the library's own models. */
 import { crossEntropy, nn, type Tensor } from '../src/index.js';
+import type { CharTransformerConfig } from '../src/models/char-transformer.js';
 
-export interface LstmShape {
-  readonly vocabSize: number;
-  readonly embedding: number;
-  readonly hidden: number;
-}
-
-/** Embedding, one LSTM layer, linear: next-character logits. */
-export class CharLstm extends nn.Module {
-  readonly embedding: nn.Embedding;
-  readonly lstm: nn.LSTM;
-  readonly head: nn.Linear;
-
-  constructor({ vocabSize, embedding, hidden }: LstmShape) {
-    super();
-    this.embedding = new nn.Embedding(vocabSize, embedding);
-    this.lstm = new nn.LSTM(embedding, hidden, { batchFirst: true });
-    this.head = new nn.Linear(hidden, vocabSize);
-  }
-
-  /** ids and targets [B, T]. */
-  loss(ids: Tensor, targets: Tensor): Tensor {
-    const [hidden] = this.lstm.forward(this.embedding.forward(ids));
-    const logits = this.head.forward(hidden);
-    return crossEntropy(logits.reshape([-1, logits.shape[2]]), targets.reshape([-1]));
-  }
-}
+/** The Transformer of the peers' table: one layer, width 64, 4 heads, T = 32, vocabulary 65; with B = 4 and SGD. */
+export const TINY: CharTransformerConfig = {
+  vocabSize: 65,
+  blockSize: 32,
+  layers: 1,
+  heads: 4,
+  dim: 64,
+  dropout: 0,
+};
 
 /** 784 → 256 → 10, the classic first network. */
 export class Mlp extends nn.Module {

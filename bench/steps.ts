@@ -5,7 +5,8 @@ import type { Device } from '../src/device/types.js';
 import { capture, type nn, optim, scope, setDefaultDevice, type Tensor, tensor } from '../src/index.js';
 import { CharTransformer, type CharTransformerConfig } from '../src/models/char-transformer.js';
 import { SMALL } from '../src/train/char-lm.js';
-import { CharLstm, Mlp } from './models.js';
+import { CharLSTM } from '../src/models/char-lstm.js';
+import { Mlp, TINY } from './models.js';
 import type { Options } from './options.js';
 import { digits, median, table } from './report.js';
 
@@ -23,16 +24,6 @@ export interface StepSpec {
   readonly pixels?: number;
   build(): nn.Module & { loss: Loss };
 }
-
-/** The step of the peers' table: one layer, width 64, 4 heads, T = 32, B = 4, vocabulary 65, SGD, loss read every step. */
-export const TINY: CharTransformerConfig = {
-  vocabSize: 65,
-  blockSize: 32,
-  layers: 1,
-  heads: 4,
-  dim: 64,
-  dropout: 0,
-};
 
 function transformer(
   name: string,
@@ -78,7 +69,7 @@ export const STEPS: readonly StepSpec[] = [
     length: 48,
     classes: 60,
     optimizer: 'Adam',
-    build: () => new CharLstm({ vocabSize: 60, embedding: 48, hidden: 96 }),
+    build: () => new CharLSTM({ vocabSize: 60, embedding: 48, hidden: 96 }),
   },
   transformer('GPT 1 M: 5 layers, d 128, T 64, B 4, AdamW', gpt(5, 4, 128, 64), 4, 'AdamW', { clip: true }),
   transformer(

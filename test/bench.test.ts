@@ -77,6 +77,9 @@ describe('npm run bench', { timeout: 240_000 }, () => {
   test('dispatch and tune on an adapter', async () => {
     const text = await bench('dispatch', '--adapter', 'null', '--seconds', '0.01');
     expect(text).toMatch(/\nimmediates +[\d.]+ +[\d.]+ +-?[\d.]+ +0\n/);
+    expect(text).toMatch(
+      /CPU time per replayed dispatch.*\n.*\n.*\nNode\.js, Dawn's null backend +[\d.]+ +[\d.]+ +\d+ +0\n/,
+    );
     expect(text).toContain('A dispatch that does nothing');
     const file = join(folder, 'table.json');
     await bench('tune', '--adapter', 'null', '--seconds', '0.01', '--json', file);

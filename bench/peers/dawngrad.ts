@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import * as dg from '../../src/index.js';
 import { CharTransformer } from '../../src/models/char-transformer.js';
-import { CharLstm } from '../models.js';
+import { CharLSTM } from '../../src/models/char-lstm.js';
 import {
   type Case,
   isStep,
@@ -151,7 +151,7 @@ function prepareOp(c: OpCase, device: dg.Device): Prepared {
 function prepareStep(c: StepCase): Prepared {
   const model =
     c.kind === 'lstmStep'
-      ? new CharLstm(c.config as LstmConfig)
+      ? new CharLSTM(c.config as LstmConfig)
       : new CharTransformer({ ...(c.config as TransformerConfig), dropout: 0 });
   dg.scope(() => {
     const weights = c.inputs.slice(0, -2);
