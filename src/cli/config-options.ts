@@ -3,7 +3,8 @@ import type { ConfigDefinition, FieldInfo, FieldTable } from '../train/config.js
 
 /** How settings reach a command, for the end of its help. */
 export const SETTINGS_HELP = `Settings come from flags, else from DAWNGRAD_… variables (--batch-size is DAWNGRAD_BATCH_SIZE; lists as JSON, or of paths and
-names with commas), else from --config, else they are as above.`;
+names with commas), else from --config, else they are as above. Every --no-x
+has its --x, and the other way round, against what a file says.`;
 
 /** Adds --config and an option per setting. */
 export function addConfigOptions<F extends FieldTable>(
@@ -11,17 +12,22 @@ export function addConfigOptions<F extends FieldTable>(
   definition: ConfigDefinition<F>,
 ): Command {
   command.option('--config <file>', 'JSON file with any of the settings below, by their names in camelCase');
-  for (const field of definition.fields) command.addOption(optionOf(field));
+  for (const field of definition.fields) {
+    if (field.kind !== 'flag') command.addOption(optionOf(field));
+    else for (const option of switchOf(field)) command.addOption(option);
+  }
   return command;
 }
 
+/** A flag and its opposite, of which the help shows the one that changes what is so by itself. */
+function switchOf({ flag, help, initial }: FieldInfo): Option[] {
+  const [on, off] = [flag, `--no-${flag.slice(2)}`].map((name) => new Option(name, help));
+  // The first of the two decides: without it, commander would take --no-x for a default of true.
+  return [on.hideHelp(initial === true), off.hideHelp(initial !== true)];
+}
+
 function optionOf({ kind, flag, valueName, help, initial }: FieldInfo): Option {
-  const shown =
-    initial === undefined || initial === null || kind === 'flag'
-      ? ''
-      : ` (default: ${[initial].flat().join(', ')})`;
-  if (kind === 'flag')
-    return new Option(initial === true ? `--no-${flag.slice(2)}` : flag, help).default(undefined, '');
+  const shown = initial === undefined || initial === null ? '' : ` (default: ${[initial].flat().join(', ')})`;
   return new Option(`${flag} <${valueName}${kind === 'list' ? '...' : ''}>`, help + shown);
 }
 
@@ -30,9 +36,6 @@ export function givenSettings<F extends FieldTable>(
   flags: Readonly<Record<string, unknown>>,
   { fields }: ConfigDefinition<F>,
 ): Record<string, unknown> {
-  // Commander turns --no-capture into a default of true.
-  const given = fields.filter(
-    ({ name, initial }) => flags[name] !== undefined && !(initial === true && flags[name] === true),
-  );
+  const given = fields.filter(({ name }) => flags[name] !== undefined);
   return Object.fromEntries(given.map(({ name }) => [name, flags[name]]));
 }
