@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { integer } from '../../src/cli/options.js';
 import { runProgram } from '../../src/cli/run-program.js';
 import { type Device, openDevice } from '../../src/index.js';
 import { Predictor, RunFolder } from '../../src/node.js';
@@ -13,8 +14,8 @@ import { smokeCheck } from './smoke-check.js';
 
 interface Flags {
   model?: string;
-  seed: string;
-  scenes: string;
+  seed: number;
+  scenes: number;
   device: string;
   adapter?: string;
 }
@@ -43,8 +44,8 @@ const program = new Command('recipe:oscars-smoke')
     '--model <run>',
     'run folder of dawngrad classify; default: a tiny classifier, trained here in seconds',
   )
-  .option('--seed <n>', 'of the screenplay', '1')
-  .option('--scenes <n>', 'of the screenplay; 1,000 are longer than any of the data set', '200')
+  .option('--seed <n>', 'of the screenplay', integer(0), 1)
+  .option('--scenes <n>', 'of the screenplay; 1,000 are longer than any of the data set', integer(0), 200)
   .option('--device <kind>', 'auto, webgpu or cpu', 'auto')
   .option('--adapter <name>', "WebGPU adapter: part of its name, or 'swiftshader', 'lavapipe', 'software'")
   .action(smoke);
@@ -52,7 +53,7 @@ const program = new Command('recipe:oscars-smoke')
 await runProgram(program, 'recipe:oscars-smoke');
 
 async function smoke({ model, seed, scenes, device: kind, adapter }: Flags): Promise<void> {
-  const text = randomScreenplay({ seed: Number(seed), scenes: Number(scenes) });
+  const text = randomScreenplay({ seed, scenes });
   const device = await openDevice({ device: kind as 'auto', adapter });
   const folder = await mkdtemp(join(tmpdir(), 'dawngrad-smoke-'));
   try {

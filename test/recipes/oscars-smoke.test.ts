@@ -104,6 +104,17 @@ describe('randomScreenplay', () => {
   });
 });
 
+it('refuses a number that is none', () => {
+  const args = ['--import', import.meta.resolve('tsx'), SMOKE, '--scenes', 'many'];
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  expect(stderr).toContain("argument 'many' is invalid. expected an integer of at least 0.");
+  expect(stdout).toBe('');
+  expect(status).toBe(1);
+}, 120_000);
+
 it('runs from end to end: trains a little, judges, and has no issues', () => {
   const args = [
     '--import',
