@@ -1,6 +1,6 @@
-import { writeFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { type Command, Option } from 'commander';
+import { writeFileAtomic } from '../data/atomic-file.js';
 import { DataError } from '../device/errors.js';
 import { findRuns, metricNames, openRuns, points, type Run } from '../train/runs.js';
 import { runsHtml, runsSvg } from '../train/runs-plot.js';
@@ -104,7 +104,11 @@ async function plot(names: string[], flags: PlotFlags): Promise<void> {
   const runs = some.length > 0 ? some : all;
   const options = { smooth, log };
   const text = type === '.svg' ? runsSvg(runs, metrics[0], options) : runsHtml(runs, metrics, options);
-  await writeFile(output, text);
+  try {
+    await writeFileAtomic(output, [text]);
+  } catch (cause) {
+    throw new DataError(`runs: cannot write ${output}: ${(cause as Error).message}`, { cause });
+  }
   const without = all.filter((run) => !has(run)).map(({ name }) => name);
   if (json) {
     print({ output, metrics, runs: runs.map(({ name }) => name), without });

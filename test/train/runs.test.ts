@@ -301,6 +301,10 @@ describe('dawngrad runs', () => {
     await expect(call('plot', 'a', '--in', base, '--metric', 'auc')).rejects.toThrow(
       "runs: expected a metric of these runs, got 'auc'; there are loss, lr, validation",
     );
+    const nowhere = join(base, 'nowhere', 'x.svg');
+    await expect(call('plot', 'a', '--in', base, '-o', nowhere)).rejects.toThrow(
+      `runs: cannot write ${nowhere}: ENOENT`,
+    );
     await expect(call('compare', 'zzz', '--in', base)).rejects.toThrow(/got 'zzz'/);
   });
 });
