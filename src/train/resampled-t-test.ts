@@ -24,7 +24,7 @@ export interface ResampledTTest {
  *
  * @param values differences of two models' figures, fold by fold; or the figures of one model, for its interval
  * @param testShare n₂/n₁, rows tested on for each row trained on: 1 / (k − 1) for k folds
- * @throws DataError for fewer than two values, and for a share that is not above 0
+ * @throws DataError for fewer than two values or some that are not finite, and for a share that is not above 0
  * @source C. Nadeau, Y. Bengio, "Inference for the generalization error" (2003), section 4; R. Bouckaert, E. Frank, "Evaluating
  *   the replicability of significance tests for comparing learning algorithms" (2004) for repeated folds
  * @example
@@ -44,6 +44,9 @@ export function correctedResampledTTest(
   if (!(confidence > 0 && confidence < 1)) {
     throw new DataError(`correctedResampledTTest: expected a confidence between 0 and 1, got ${confidence}`);
   }
+  // Without this, NaN would come out as a difference of no significance.
+  const odd = Array.from(values).find((value) => !Number.isFinite(value));
+  if (odd !== undefined) throw new DataError(`correctedResampledTTest: expected finite values, got ${odd}`);
   let mean = 0;
   for (let i = 0; i < J; i++) mean += values[i] / J;
   let squares = 0;

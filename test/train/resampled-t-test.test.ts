@@ -65,6 +65,11 @@ describe('correctedResampledTTest', () => {
   });
 
   it('knows nothing of equal values, and refuses what is no sample', () => {
+    for (const odd of [Number.NaN, Infinity]) {
+      expect(() => correctedResampledTTest([0.1, odd, 0.2], { testShare: 0.25 })).toThrow(
+        `correctedResampledTTest: expected finite values, got ${odd}`,
+      );
+    }
     expect(correctedResampledTTest([0, 0, 0], { testShare: 0.25 })).toMatchObject({
       mean: 0,
       pValue: 1,
