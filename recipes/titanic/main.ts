@@ -53,6 +53,7 @@ async function start(flags: Record<string, unknown>): Promise<void> {
     flags: flags.quick ? { ...QUICK, ...given } : given,
   });
   const passengers = await readPassengers(findPassengers(config.csv), { labelled: true });
+  checkFates(passengers, config);
   const test = config.test === null ? null : await readPassengers(config.test, { labelled: false });
   const device = await openDevice({ device: config.device, adapter: config.adapter ?? undefined });
   try {
@@ -77,6 +78,17 @@ function findPassengers(csv: string | null): string {
   if (found !== undefined) return found;
   throw new DataError(
     'titanic: expected passengers in data/titanic.csv, got no such file; take train.csv of https://www.kaggle.com/c/titanic/data and say --csv train.csv',
+  );
+}
+
+/** @throws DataError where some fold, or all, would hold one fate only: nothing can be ranked or learned there. */
+function checkFates(passengers: readonly Passenger[], { repeats, folds }: TitanicConfig): void {
+  const survived = labelsOf(passengers).filter((y) => y === 1).length;
+  const drowned = passengers.length - survived;
+  const least = repeats > 0 ? folds : 1;
+  if (Math.min(survived, drowned) >= least) return;
+  throw new DataError(
+    `titanic: expected at least ${least} who survived and ${least} who drowned${repeats > 0 ? ', one of each in every fold' : ''}, got ${survived} and ${drowned}`,
   );
 }
 

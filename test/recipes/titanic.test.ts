@@ -405,5 +405,15 @@ describe('the command', { timeout: 180_000 }, () => {
       'recipe:titanic: titanic: expected passengers in data/titanic.csv, got no such file',
     );
     expect(wrong.err).toContain('titanic: expected folds to be at least 2, got 1 by --folds');
+    const few = await write(
+      'few.csv',
+      toCsv(invented(30).map((p, i) => ({ ...p, survived: i < 2 ? 1 : 0 }))),
+    );
+    const poor = await recipe('--csv', few, '--folds', '3', '--out', 'poor');
+    expect(poor.code).toBe(1);
+    expect(poor.err).toContain(
+      'titanic: expected at least 3 who survived and 3 who drowned, one of each in every fold, got 2 and 28',
+    );
+    expect(existsSync(join(folder, 'poor'))).toBe(false);
   });
 });
