@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { DataError, data } from '../../src/index.js';
+import { type Passenger, readPassengers } from '../titanic/passengers.js';
 
 export const DATASETS = ['moons', 'spirals', 'titanic', 'fashion'] as const;
 export type DatasetName = (typeof DATASETS)[number];
@@ -116,44 +117,42 @@ export const TITANIC_FEATURES = [
 
 async function titanic(path: string, random: data.HostRandom): Promise<Dataset> {
   if (!existsSync(path)) throw new Missing(`no ${path}; give the file with --titanic`);
-  const { openCsv } = await import('../../src/data/csv-file.js');
-  const rows: Record<string, unknown>[] = [];
-  for await (const row of (await openCsv(path)).rows()) rows.push(row);
-  const number = (value: unknown): number => {
-    if (value === null || Number.isNaN(Number(value)))
-      throw new DataError(`titanic: expected a number, got ${value}`);
-    return Number(value);
-  };
-  const labels = rows.map((row) => number(row.Survived));
+  const passengers = await readPassengers(path, { labelled: true });
+  const labels = passengers.map(({ survived }) => survived as number);
+  const lived = labels.filter((label) => label === 1).length;
+  if (Math.min(lived, labels.length - lived) < 5) {
+    throw new DataError(
+      `titanic: expected at least 5 passengers of each fate in ${path}, got ${lived} who survived and ${labels.length - lived} who drowned`,
+    );
+  }
   const parts = split(labels, random);
   // Filled from training passengers alone: the others must stay unknown.
-  const ages = parts[0]
-    .flatMap((i) => (rows[i].Age === null ? [] : [number(rows[i].Age)]))
-    .sort((a, b) => a - b);
-  const median = ages[Math.floor(ages.length / 2)];
-  const features = ({
-    Pclass,
-    Sex,
-    Age,
-    SibSp,
-    Parch,
-    Fare,
-    Embarked,
-  }: Record<string, unknown>): number[] => [
-    Number(Pclass === '1'),
-    Number(Pclass === '2'),
-    Number(Sex === 'female'),
-    Age === null ? median : number(Age),
-    Number(Age === null),
-    number(SibSp),
-    number(Parch),
-    Math.log1p(number(Fare)),
-    Number(Embarked === 'C'),
-    Number(Embarked === 'Q'),
-  ];
+  const ages = parts[0].flatMap((i) => passengers[i].age ?? []).sort((a, b) => a - b);
+  const median = ages[Math.floor(ages.length / 2)] ?? 0;
+  const features = (passenger: Passenger): number[] => {
+    const known = <F extends keyof Passenger>(field: F): NonNullable<Passenger[F]> => {
+      const value = passenger[field];
+      if (value !== null) return value;
+      throw new DataError(
+        `titanic: expected the ${field} of passenger ${passenger.id} in ${path}, got nothing`,
+      );
+    };
+    return [
+      Number(known('class') === 1),
+      Number(passenger.class === 2),
+      Number(known('sex') === 'female'),
+      passenger.age ?? median,
+      Number(passenger.age === null),
+      known('siblings'),
+      known('parents'),
+      Math.log1p(known('fare')),
+      Number(passenger.embarked === 'C'),
+      Number(passenger.embarked === 'Q'),
+    ];
+  };
   const width = TITANIC_FEATURES.length;
   const [train, validation, test] = parts.map((part) => ({
-    x: Float32Array.from(part.flatMap((i) => features(rows[i]))),
+    x: Float32Array.from(part.flatMap((i) => features(passengers[i]))),
     y: Int32Array.from(part, (i) => labels[i]),
   }));
   return standardized({ name: 'titanic', width, classes: 2, train, validation, test });
@@ -189,6 +188,16 @@ async function fashion(path: string | null, random: data.HostRandom): Promise<Da
   const [images, labels, testImages, testLabels] = await Promise.all(
     FASHION_FILES.map((name) => readIdx(folder, name)),
   );
+  for (const [pictures, classes] of [
+    [images, labels],
+    [testImages, testLabels],
+  ]) {
+    const most = classes.data.reduce((a, b) => Math.max(a, b), 0);
+    if (pictures.count === classes.count && pictures.count > 0 && most < 10) continue;
+    throw new DataError(
+      `fashion: expected pictures and as many labels from 0 to 9 in ${folder}, got ${pictures.count} and ${classes.count} up to ${most}`,
+    );
+  }
   const width = images.data.length / images.count;
   const take = (pictures: Idx, classes: Idx, places: ArrayLike<number>): Examples => ({
     x: Float32Array.from(
@@ -235,15 +244,24 @@ interface Idx {
 async function readIdx(folder: string, name: string): Promise<Idx> {
   const file = fileOf(folder, name);
   if (file === null) throw new Missing(`no ${name} or ${name}.gz in ${folder}`);
-  const raw = await readFile(file);
-  const bytes = file.endsWith('.gz') ? gunzipSync(raw) : raw;
-  const head = 4 + 4 * bytes[3];
-  const sizes = Array.from({ length: bytes[3] }, (_, i) => bytes.readUInt32BE(4 + 4 * i));
-  const length = sizes.reduce((a, b) => a * b, 1);
-  if (bytes.readUInt16BE(0) !== 0 || bytes[2] !== 8 || bytes.length !== head + length) {
+  const bytes = await bytesOf(file);
+  const dims = bytes.length >= 4 ? bytes[3] : 0;
+  const head = 4 + 4 * dims;
+  const isHead = bytes.length >= head && dims > 0 && bytes[0] === 0 && bytes[1] === 0 && bytes[2] === 8;
+  const sizes = isHead ? Array.from({ length: dims }, (_, i) => bytes.readUInt32BE(4 + 4 * i)) : [];
+  if (!isHead || bytes.length !== head + sizes.reduce((a, b) => a * b, 1)) {
     throw new DataError(`fashion: expected bytes in the IDX format, got another file ${file}`);
   }
   return { count: sizes[0], data: bytes.subarray(head) };
+}
+
+async function bytesOf(file: string): Promise<Buffer> {
+  try {
+    const raw = await readFile(file);
+    return file.endsWith('.gz') ? gunzipSync(raw) : raw;
+  } catch (cause) {
+    throw new DataError(`fashion: cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Moves and scales features by what the training examples say; one that is always the same becomes 0. */

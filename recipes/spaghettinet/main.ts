@@ -1,11 +1,12 @@
 /** `npm run recipe:spaghettinet`: tangled sparse networks against dense ones. README.md tells more. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { addConfigOptions, givenSettings, SETTINGS_HELP } from '../../src/cli/config-options.js';
 import { runProgram } from '../../src/cli/run-program.js';
-import { type Device, type nn, openDevice } from '../../src/index.js';
+import { writeFileAtomic } from '../../src/data/atomic-file.js';
+import { DataError, type Device, type nn, openDevice } from '../../src/index.js';
 import { defineConfig, whole } from '../../src/train/config.js';
 import { DATASETS, loadDataset, Missing } from './data.js';
 import { cutCurvesSvg, graphSvg } from './draw.js';
@@ -140,7 +141,22 @@ async function compare(
   console.log(
     `Training   ${config.steps.toLocaleString('en')} steps of ${config.batchSize} examples, ${config.seeds} seeds from ${config.seed}`,
   );
-  await mkdir(out, { recursive: true });
+  try {
+    await mkdir(out, { recursive: true });
+  } catch (cause) {
+    throw new DataError(`spaghettinet: cannot make the folder ${out}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const leave = async (file: string, text: string): Promise<void> => {
+    try {
+      await writeFileAtomic(join(out, file), [text]);
+    } catch (cause) {
+      throw new DataError(`spaghettinet: cannot write ${join(out, file)}: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  };
   const results: DatasetResult[] = [];
   const skipped: { name: string; reason: string }[] = [];
   for (const name of config.datasets) {
@@ -157,18 +173,18 @@ async function compare(
     const result = await runDataset(name, config, device, console.log);
     results.push(result);
     console.log(`  ${'the most frequent class'.padEnd(27)}${''.padStart(18)}  ${percent(result.majority)} %`);
-    await writeFile(join(out, `cut-${name}.svg`), cutCurvesSvg(result));
+    await leave(`cut-${name}.svg`, cutCurvesSvg(result));
   }
   console.log('');
   console.log(report(results));
-  await writeFile(join(out, 'result.json'), `${JSON.stringify({ config, results, skipped }, null, 1)}\n`);
+  await leave('result.json', `${JSON.stringify({ config, results, skipped }, null, 1)}\n`);
   const first = results[0];
   const drawn = first?.kinds.find(({ kind }) => kind === 'spaghetti');
   if (drawn) {
     const set = await loadDataset(first.name, config.seed, config);
     const { net } = await train('spaghetti', set, config, config.seed, drawn.rate, device);
     const title = `A spaghetti layer that has learned ${first.name}`;
-    await writeFile(join(out, 'graph.svg'), await graphSvg(net.model as nn.SpaghettiNet, title));
+    await leave('graph.svg', await graphSvg(net.model as nn.SpaghettiNet, title));
     release(net);
   }
   console.log(`\nLeft in ${out}: result.json, graph.svg, cut-….svg`);

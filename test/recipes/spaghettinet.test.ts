@@ -11,7 +11,7 @@ import { graphSvg } from '../../recipes/spaghettinet/draw.js';
 import { interval, SHARES, tolerance, train } from '../../recipes/spaghettinet/experiment.js';
 import { build, denseParameters, KINDS, widthFor } from '../../recipes/spaghettinet/models.js';
 import { timeWidths } from '../../recipes/spaghettinet/timing.js';
-import { cpuDevice, data, manualSeed, nn, noGrad, randn } from '../../src/index.js';
+import { cpuDevice, DataError, data, manualSeed, nn, noGrad, randn } from '../../src/index.js';
 import { runRecipe } from '../support/recipe.js';
 
 const TITANIC = fileURLToPath(new URL('../../../shared/data/titanic.csv', import.meta.url));
@@ -101,6 +101,41 @@ describe('the data', () => {
       `no train-images-idx3-ubyte or train-images-idx3-ubyte.gz in ${folder}`,
     );
     await expect(loadDataset('titanic', 1, { ...PATHS, titanic: 'nowhere.csv' })).rejects.toThrow(Missing);
+    const broken = async (name: string, bytes: Buffer) => {
+      const file = join(fashion, name);
+      const kept = await readFile(file);
+      await writeFile(file, bytes);
+      const error: Error = await loadDataset('fashion', 1, { ...PATHS, fashion }).catch((e) => e);
+      await writeFile(file, kept);
+      expect(error).toBeInstanceOf(DataError);
+      return error.message;
+    };
+    const labels = 'train-labels-idx1-ubyte';
+    for (const bytes of [Buffer.alloc(0), Buffer.from([0, 0, 8, 3, 0]), idx([12], [1, 2])])
+      expect(await broken(labels, bytes)).toContain('expected bytes in the IDX format, got another file');
+    expect(await broken(labels, idx([3], [1, 2, 3]))).toContain('got 12 and 3 up to 3');
+    expect(await broken(labels, idx([12], new Array(12).fill(10)))).toContain('got 12 and 12 up to 10');
+    expect(await broken('t10k-images-idx3-ubyte.gz', Buffer.from('no gzip'))).toContain(
+      'fashion: cannot read ',
+    );
+  });
+
+  it('refuses passengers that it cannot learn from', async () => {
+    const header = 'Survived,Pclass,Name,Sex,Age,SibSp,Parch,Fare,Embarked';
+    const rows = Array.from({ length: 12 }, (_, i) => `${i % 2},3,A,male,,0,0,7,S`);
+    const load = async (...lines: string[]) => {
+      const titanic = join(folder, 'few.csv');
+      await writeFile(titanic, lines.join('\n'));
+      return loadDataset('titanic', 1, { ...PATHS, titanic });
+    };
+    // Nobody's age is known.
+    expect((await load(header, ...rows)).train.x.every(Number.isFinite)).toBe(true);
+    const refuse = (lines: string[], message: string) => expect(load(...lines)).rejects.toThrow(message);
+    await refuse([header.replace('Sex', 'Shoes'), ...rows], 'expected the columns Sex in');
+    await refuse([header, '7,3,A,male,,0,0,7,S', ...rows], 'column Survived in line 2 of');
+    await refuse([header, '1,3,A,,,0,0,7,S', ...rows], 'expected the sex of passenger 1 in');
+    await refuse([header, '1,3,A,male,,0,0,,S', ...rows], 'expected the fare of passenger 1 in');
+    await refuse([header, ...rows.slice(0, 8)], 'got 4 who survived and 4 who drowned');
   });
 });
 
@@ -263,5 +298,10 @@ describe('the command', () => {
     expect(wrong.err).toContain(
       'recipe:spaghettinet: spaghettinet: expected steps to be a number, got "many"',
     );
+    await writeFile(join(folder, 'taken'), '');
+    const taken = await recipe('--out', 'taken', '--datasets', 'moons');
+    expect(taken.code).toBe(1);
+    expect(taken.err).toContain('recipe:spaghettinet: spaghettinet: cannot make the folder taken: EEXIST');
+    expect(taken.err).not.toContain(' at ');
   });
 });
