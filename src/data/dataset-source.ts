@@ -53,7 +53,7 @@ function fetched<T>(items: { get(index: number): Eventual<T> }, i: number): Even
 
 function fromIterable<T>(input: Iterable<T> | AsyncIterable<T>): Source<T> {
   // Generators are their own iterators, and have nothing left the second time.
-  const once = 'next' in input;
+  const once = 'next' in Object(input);
   let used = false;
   return {
     async *open() {

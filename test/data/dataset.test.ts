@@ -302,6 +302,12 @@ describe('Dataset', () => {
     expect(calls).toBe(4);
   });
 
+  it('goes through the characters of a string, again and again', async () => {
+    const letters = Dataset.from('añ😀');
+    expect(await letters.toArray()).toEqual(['a', 'ñ', '😀']);
+    expect(await letters.toArray()).toHaveLength(3);
+  });
+
   it('says what is wrong', async () => {
     expect(() => Dataset.from(5 as never)).toThrow(
       new DataError(
