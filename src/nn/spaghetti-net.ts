@@ -1,4 +1,5 @@
 /** A network of spaghetti layers. */
+import { DataError } from '../device/errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ModuleList } from './containers.js';
 import { Linear } from './layers.js';
@@ -34,6 +35,9 @@ export class SpaghettiNet extends Module {
     { layers = 1, skips = true, seed = 0, ...options }: SpaghettiNetOptions = {},
   ) {
     super();
+    if (!Number.isInteger(layers) || layers < 1) {
+      throw new DataError(`SpaghettiNet: expected layers to be an integer of at least 1, got ${layers}`);
+    }
     this.skips = skips;
     this.layers = new ModuleList();
     let width = inFeatures;

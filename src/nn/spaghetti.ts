@@ -88,11 +88,20 @@ export class SpaghettiLayer extends Module {
     const half = Math.ceil(units / 2);
     const { entryUnits = half, readUnits = Math.max(1, units - half), sparsity } = options;
     const perUnit = options.wiresPerUnit ?? Math.min(8, units);
+    check('inFeatures', inFeatures, 0, Infinity);
     check('units', units, 1, Infinity);
+    check('seed', seed, -Infinity, Infinity);
     check('steps', steps, 0, Infinity);
     check('wiresPerUnit', perUnit, 0, units);
     check('entryUnits', entryUnits, 1, units);
     check('readUnits', readUnits, 1, units);
+    check('skipWires', skipWires, 0, Infinity);
+    for (const size of earlier) check('sizes of earlier layers', size, 0, Infinity);
+    if (!Object.hasOwn(ACTIVATIONS, activation)) {
+      throw new DataError(
+        `SpaghettiLayer: expected an activation of ${Object.keys(ACTIVATIONS).join(', ')}, got ${activation}`,
+      );
+    }
     if (sparsity !== undefined && options.wiresPerUnit !== undefined) {
       throw new DataError('SpaghettiLayer: expected wiresPerUnit or sparsity, got both');
     }
@@ -100,6 +109,7 @@ export class SpaghettiLayer extends Module {
       throw new DataError(`SpaghettiLayer: expected a sparsity from 0 to 1, got ${sparsity}`);
     }
     const { wiresPerEntry = Math.max(perUnit, Math.ceil(inFeatures / entryUnits)) } = options;
+    check('wiresPerEntry', wiresPerEntry, 0, Infinity);
     this.steps = steps;
     this.activation = activation;
     this.earlier = [...earlier];
@@ -280,6 +290,7 @@ function perWire(values: Tensor, wiring: Wiring): Tensor {
 
 function check(what: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`;
-  throw new DataError(`SpaghettiLayer: expected ${what} ${range}, got ${value}`);
+  const lower = least === -Infinity ? '' : ` of at least ${least}`;
+  const range = most === Infinity ? lower : ` from ${least} to ${most}`;
+  throw new DataError(`SpaghettiLayer: expected ${what} to be an integer${range}, got ${value}`);
 }

@@ -297,11 +297,17 @@ describe('SpaghettiLayer', () => {
       expect(() => new SpaghettiLayer(3, 8, options)).toThrow(
         new DataError(`SpaghettiLayer: expected ${message}`),
       );
-    wrong({ wiresPerUnit: 9 }, 'wiresPerUnit from 0 to 8, got 9');
-    wrong({ steps: -1 }, 'steps of at least 0, got -1');
-    wrong({ readUnits: 0 }, 'readUnits from 1 to 8, got 0');
+    wrong({ wiresPerUnit: 9 }, 'wiresPerUnit to be an integer from 0 to 8, got 9');
+    wrong({ steps: -1 }, 'steps to be an integer of at least 0, got -1');
+    wrong({ readUnits: 0 }, 'readUnits to be an integer from 1 to 8, got 0');
     wrong({ wiresPerUnit: 2, sparsity: 0.5 }, 'wiresPerUnit or sparsity, got both');
     wrong({ sparsity: 2 }, 'a sparsity from 0 to 1, got 2');
+    wrong({ seed: 1.5 }, 'seed to be an integer, got 1.5');
+    wrong({ wiresPerEntry: 1.5 }, 'wiresPerEntry to be an integer of at least 0, got 1.5');
+    wrong({ earlier: [4], skipWires: -2 }, 'skipWires to be an integer of at least 0, got -2');
+    wrong({ activation: 'gelu' as never }, 'an activation of relu, tanh, got gelu');
+    expect(() => new SpaghettiLayer(1.5, 8)).toThrow('inFeatures to be an integer of at least 0, got 1.5');
+    expect(() => new SpaghettiNet(3, 8, 2, { layers: -1 })).toThrow('layers to be an integer of at least 1');
   });
 });
 
