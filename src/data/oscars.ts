@@ -25,7 +25,7 @@ const BAR = '|';
  * Reads the table of nominations of github.com/DLu/oscar_data: several films of one nomination stand in one cell, joined by
  * bars, and their ids likewise. Awards for no film are left out.
  * @param options `classes`: those of these classes only, such as `['Writing']`
- * @throws DataError for missing columns and years that are none, naming the row
+ * @throws DataError for missing columns, years that are none, naming the row, and classes that the table lacks
  */
 export async function readNominations(
   table: Table,
@@ -33,9 +33,11 @@ export async function readNominations(
 ): Promise<Nomination[]> {
   const columns = checkColumns(table, COLUMNS);
   const nominations: Nomination[] = [];
+  const known = new Set<string>();
   let number = 0;
   for await (const row of table.rows({ columns })) {
     number++;
+    known.add(cell(row, 'Class'));
     const film = cell(row, 'Film');
     if (film === '' || (classes !== undefined && !classes.includes(cell(row, 'Class')))) continue;
     const films = film.split(BAR);
@@ -52,6 +54,12 @@ export async function readNominations(
         winner: /^true$/i.test(cell(row, 'Winner')),
       });
     });
+  }
+  const unknown = classes?.filter((name) => !known.has(name)) ?? [];
+  if (unknown.length > 0) {
+    throw new DataError(
+      `readNominations: expected classes of ${table.source}, got ${unknown.join(', ')}; there are ${[...known].join(', ')}`,
+    );
   }
   return nominations;
 }
@@ -93,7 +101,7 @@ export interface FilmAwards {
 export interface JoinConflict {
   /**
    * `film`: the id names a film of another title and year. `ambiguous`: several nominated films have this title in these
-   * years, so none was taken. `taken`: a film was found by its title that another row has by its id, so it was not taken.
+   * years, so none was taken. `taken`: a film was found by its title that another row has by its id or by a nearer year, so it was not taken.
    * `label`: the film's own label differs.
    */
   readonly kind: 'film' | 'ambiguous' | 'taken' | 'label';
@@ -138,15 +146,17 @@ export function joinOscars(
   });
   const claimed = new Set(found.flatMap((match) => (match === null ? [] : [match.of])));
 
+  const conflict = (kind: JoinConflict['kind'], index: number, message: string) =>
+    conflicts.push({ kind, index, message: `${films[index].title} (${films[index].year}): ${message}` });
+  const taken = (index: number, of: NominatedFilm) =>
+    conflict('taken', index, `${describe(of)} belongs to another row`);
+
   films.forEach((film, index) => {
-    const name = `${film.title} (${film.year})`;
-    const conflict = (kind: JoinConflict['kind'], message: string) =>
-      conflicts.push({ kind, index, message: `${name}: ${message}` });
     const match = found[index];
     if (match !== null) {
       const { of } = match;
       if (compact(film.title) !== compact(of.title) && distance(film, of) > tolerance) {
-        conflict('film', `${film.imdbId} is ${describe(of)} among the nominations`);
+        conflict('film', index, `${film.imdbId} is ${describe(of)} among the nominations`);
       }
       return;
     }
@@ -158,13 +168,24 @@ export function joinOscars(
     const nearest = Math.min(...candidates.map((of) => distance(film, of)));
     const [of, ...others] = candidates.filter((c) => distance(film, c) === nearest);
     if (others.length > 0) {
-      conflict('ambiguous', `may be any of ${[of, ...others].map(describe).join(', ')}`);
+      conflict('ambiguous', index, `may be any of ${[of, ...others].map(describe).join(', ')}`);
     } else if (claimed.has(of)) {
-      conflict('taken', `${describe(of)} belongs to another row`);
+      taken(index, of);
     } else {
       found[index] = { by: 'title', of };
     }
   });
+
+  // Of several rows with the title, those of the nearest year have it: a remake of the year after is another film.
+  const byName = found.flatMap((match, index) => (match?.by === 'title' ? [{ index, of: match.of }] : []));
+  for (const [of, rows] of groupBy(byName, (match) => match.of)) {
+    const nearest = Math.min(...rows.map(({ index }) => distance(films[index], of)));
+    for (const { index } of rows) {
+      if (distance(films[index], of) === nearest) continue;
+      found[index] = null;
+      taken(index, of);
+    }
+  }
 
   const awards = films.map((film, index): FilmAwards => {
     const match = found[index];
@@ -180,7 +201,7 @@ export function joinOscars(
     }
     return { ...result, by: match?.by ?? null, nominations: own };
   });
-  const taken = new Set(found.map((match) => match?.of));
+  const joined = new Set(found.map((match) => match?.of));
   return {
     awards,
     byId: awards.filter(({ by }) => by === 'id').length,
@@ -188,7 +209,7 @@ export function joinOscars(
     unmatched: awards.filter(({ by }) => by === null).length,
     missed: awards.flatMap(({ by }, i) => (by === null && films[i].nominated ? [i] : [])),
     conflicts,
-    unclaimed: nominated.filter((of) => !taken.has(of)).map((of) => `${of.title} (${of.years[0]})`),
+    unclaimed: nominated.filter((of) => !joined.has(of)).map((of) => `${of.title} (${of.years[0]})`),
   };
 }
 
@@ -217,10 +238,14 @@ const distance = (film: Film, of: NominatedFilm) =>
 const describe = (of: NominatedFilm) =>
   `${of.title} (${of.years.join('/')}${of.imdbId === null ? '' : `, ${of.imdbId}`})`;
 
-/** What a join says of itself, a line for each figure. */
+/** Conflicts that are told one by one. */
+const TOLD = 5;
+
+/** What a join says of itself, a line for each figure, and the first conflicts. */
 export function formatJoin(join: OscarJoin): string {
   const count = (kind: JoinConflict['kind']) => join.conflicts.filter((c) => c.kind === kind).length;
   const nominated = join.awards.filter((a) => a.nominated).length;
+  const more = join.conflicts.length - TOLD;
   return [
     `films                  ${join.awards.length}`,
     `found by id            ${join.byId}`,
@@ -230,5 +255,7 @@ export function formatJoin(join: OscarJoin): string {
     `missed                 ${join.missed.length} that are labelled nominated`,
     `not in the table       ${join.unclaimed.length} nominated films`,
     `conflicts              ${count('film')} film, ${count('ambiguous')} ambiguous, ${count('taken')} taken, ${count('label')} label`,
+    ...join.conflicts.slice(0, TOLD).map(({ message }) => `  ${message}`),
+    ...(more > 0 ? [`  and ${more} more`] : []),
   ].join('\n');
 }

@@ -56,6 +56,9 @@ describe('readNominations', () => {
       ['Two', null, [1994], false],
     ]);
     expect(await readNominations(table, { classes: ['Acting'] })).toHaveLength(2);
+    await expect(readNominations(table, { classes: ['Acting', 'Writng'] })).rejects.toThrow(
+      'readNominations: expected classes of rows in memory, got Writng; there are Writing, Acting',
+    );
   });
 
   it('names missing columns and years that are none', async () => {
@@ -122,6 +125,20 @@ describe('joinOscars', () => {
     expect(kinds(join)).toEqual([['taken', 0]]);
   });
 
+  it('gives a film that two rows name to the row of the nearer year', () => {
+    const titanic = [nomination('Titanic', 'tt1', 1997)];
+    const films = [1996, 1997, 1998].map((year) => ({ title: 'Titanic', year }));
+    const join = joinOscars(films, titanic);
+    expect(join.awards.map((a) => a.nominated)).toEqual([false, true, false]);
+    expect(kinds(join)).toEqual([
+      ['taken', 0],
+      ['taken', 2],
+    ]);
+    // Twice the same film, or nobody knows which.
+    expect(joinOscars([films[1], films[1]], titanic).byTitle).toBe(2);
+    expect(joinOscars([films[0]], titanic).byTitle).toBe(1);
+  });
+
   it('reports ids that name another film, labels that differ, and what was missed', () => {
     const films: Film[] = [
       { imdbId: 'tt1', title: 'Jaws', year: 1975, nominated: true, winner: true },
@@ -139,6 +156,9 @@ describe('joinOscars', () => {
       'Jaws (1975): winner is true in the table and false among the nominations',
       'Rocky (1976): nominated is true in the table and false among the nominations',
     ]);
+    expect(formatJoin(join)).toContain('2 label\n  Jaws (1975): tt1 is Alien (1979, tt1)');
+    const many = films.flatMap((film) => [film, film, film]);
+    expect(formatJoin(joinOscars(many, [nomination('Alien', 'tt1', 1979)]))).toMatch(/\n {2}and 4 more$/);
   });
 });
 
