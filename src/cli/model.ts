@@ -10,7 +10,7 @@ import { countParameters, mergeLora } from '../nn/lora.js';
 import { quantizeModel } from '../nn/quantized.js';
 import { openDevice } from '../tensor/default-device.js';
 import { loadAdapter, readAdapterConfig } from '../train/adapter.js';
-import { Progress } from '../train/progress.js';
+import { LoadProgress } from '../train/load-progress.js';
 
 export interface OpenedModel {
   readonly model: GPT2;
@@ -73,20 +73,10 @@ export async function openModel(
   device: Device,
   quantize?: 'int8' | 'nf4',
 ): Promise<OpenedModel> {
-  let bar: Progress | null = null;
-  let file = '';
-  const { model, tokenizer } = await loadGPT2(base, {
-    device,
-    onProgress: (progress) => {
-      if (progress.kind !== 'download') return;
-      if (progress.file !== file) {
-        bar?.stop();
-        file = progress.file;
-        bar = new Progress({ total: progress.total, label: file, stream: process.stderr });
-      }
-      bar?.update({ step: progress.bytes });
-    },
-  }).finally(() => bar?.stop());
+  const loading = new LoadProgress();
+  const { model, tokenizer } = await loadGPT2(base, { device, onProgress: loading.update }).finally(() =>
+    loading.stop(),
+  );
   for (const folder of adapters) {
     await loadAdapter(folder, model);
     mergeLora(model, { unload: true });

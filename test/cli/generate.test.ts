@@ -1,6 +1,6 @@
 /** `dawngrad generate` and `dawngrad chat`, as a user runs them. */
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,7 @@ import { applyLora } from '../../src/nn/lora.js';
 import { cpuDevice } from '../../src/tensor/default-device.js';
 import { saveAdapter } from '../../src/train/adapter.js';
 import { tinyGPT2 } from '../models/generating.js';
+import { startHub } from '../support/hub-server.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const TSX = import.meta.resolve('tsx');
@@ -226,6 +227,25 @@ describe('chat', () => {
 });
 
 describe('where a model is', () => {
+  it('comes from the Hub with a line for each download', async () => {
+    const files = ['config.json', 'model.safetensors', 'tokenizer.json'];
+    const data = files.map((file) => readFile(join(folder, 'plain', file)).then((data) => [file, { data }]));
+    const hub = await startHub('owner/model', Object.fromEntries(await Promise.all(data)));
+    vi.stubEnv('HF_ENDPOINT', hub.url);
+    vi.stubEnv('HF_HOME', join(folder, 'hub'));
+    const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    try {
+      await openModel(await findModel('owner/model'), cpuDevice());
+      expect(write.mock.calls.map(([line]) => String(line).split(',')[0])).toEqual(
+        files.map((file) => `downloaded ${file}`),
+      );
+    } finally {
+      write.mockRestore();
+      vi.unstubAllEnvs();
+      await hub.close();
+    }
+  });
+
   it('is described with all its parameters, quantised or not', async () => {
     const say = vi.spyOn(console, 'error').mockReturnValue();
     for (const quantize of [undefined, 'nf4'] as const) {
