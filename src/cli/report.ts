@@ -32,7 +32,14 @@ async function report(runs: readonly string[], to: string | undefined): Promise<
     throw new DataError(`report: expected one run beside --html, got ${runs.length}`);
   }
   for (const path of runs) {
-    const { html, rows } = await reportRun(path);
+    const made = await reportRun(path).catch((cause: unknown) => {
+      // Among runs/* there may be other folders, as those of a search.
+      if (runs.length === 1 || !(cause instanceof DataError)) throw cause;
+      console.error(`dawngrad: ${cause.message}`);
+      process.exitCode = 1;
+    });
+    if (!made) continue;
+    const { html, rows } = made;
     const file = to ?? join(path, 'report.html');
     try {
       await writeFileAtomic(file, [html]);

@@ -39,3 +39,16 @@ it('writes a page into each run, or where it is told', async () => {
   await expect(report(one, '--html', join(folder, 'no', 'x.html'))).rejects.toThrow('report: cannot write');
   await expect(report(join(folder, 'none'))).rejects.toThrow('no such folder');
 });
+
+it('goes on where one of several folders is no run, and tells', async () => {
+  const told = vi.spyOn(console, 'error').mockImplementation(() => {});
+  try {
+    const two = join(folder, 'two');
+    expect(await report(join(folder, 'none'), two)).toEqual([join(two, 'report.html')]);
+    expect(told.mock.calls).toEqual([[expect.stringMatching(/^dawngrad: .*none: no such folder$/)]]);
+    expect(process.exitCode).toBe(1);
+  } finally {
+    process.exitCode = undefined;
+    told.mockRestore();
+  }
+});
