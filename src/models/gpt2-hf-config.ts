@@ -4,6 +4,8 @@ import { DataError } from '../device/errors.js';
 import type { GPT2Config } from './gpt2-config.js';
 
 const count = z.int().positive();
+/** Names of tensors are listed layer by layer, before any file is read: a number that is none would fill all memory. */
+const MOST_LAYERS = 10_000;
 const probability = z.number().min(0).max(1);
 
 /** The settings that give the model its shape. */
@@ -11,7 +13,7 @@ const schema = z.object({
   vocab_size: count,
   n_positions: count,
   n_embd: count,
-  n_layer: count,
+  n_layer: count.max(MOST_LAYERS),
   n_head: count,
   n_inner: count.nullish(),
   layer_norm_epsilon: z.number().positive().default(1e-5),

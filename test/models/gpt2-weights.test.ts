@@ -207,6 +207,8 @@ describe('refusals', () => {
     ]) {
       expect(text).toContain(`\n  ${name}`);
     }
+    await settings({ n_layer: 3e8 });
+    expect(await refusal(load())).toMatch(/\n {2}n_layer: .*10000/);
     await settings({ n_head: 5 });
     await expect(load()).rejects.toThrow('GPT2: expected heads that divide dim 16, got 5');
   });
