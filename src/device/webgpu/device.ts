@@ -453,8 +453,8 @@ function subgroupMatrices(adapter: GPUAdapter, gpu: GPUDevice): SubgroupMatrix[]
 
 /** Invocations of a subgroup, or undefined where that varies. */
 function subgroupSize({ info }: GPUAdapter): number | undefined {
-  const { subgroupMinSize, subgroupMaxSize } = info;
-  return subgroupMinSize === subgroupMaxSize && subgroupMaxSize > 0 ? subgroupMaxSize : undefined;
+  const { subgroupMinSize, subgroupMaxSize = 0 } = info;
+  return subgroupMaxSize > 0 && subgroupMinSize === subgroupMaxSize ? subgroupMaxSize : undefined;
 }
 
 function roundDown(value: number, multiple: number): number {
