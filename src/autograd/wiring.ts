@@ -7,7 +7,7 @@ import type { Tensor } from '../tensor/tensor.js';
 
 /** A wiring on a device; int32. */
 export interface WireTensors {
-  /** [outputs + 1]: the wires of output o are starts[o] … starts[o + 1] − 1. */
+  /** `[outputs + 1]`: the wires of output o are starts[o] … starts[o + 1] − 1. */
   readonly starts: Tensor;
   /** [wires] */
   readonly sources: Tensor;

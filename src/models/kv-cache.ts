@@ -30,7 +30,7 @@ export interface KVCacheOptions {
   readonly batch?: number;
   /** Where the keys and values go. */
   readonly device: Device;
-  /** [B]: how many slots at the start of each sequence are padding, for prompts of different length. Default none. */
+  /** `[B]`: how many slots at the start of each sequence are padding, for prompts of different length. Default none. */
   readonly padding?: ArrayLike<number>;
 }
 

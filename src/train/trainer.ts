@@ -32,7 +32,7 @@ export interface Evaluation {
   readonly metrics?: Readonly<Record<string, number>>;
 }
 
-/** @typeParam Inputs what the loss is computed from: the batch on the device */
+/** @template Inputs what the loss is computed from: the batch on the device */
 export interface TrainerOptions<Batch, Inputs = Batch> {
   readonly model: Module;
   readonly optimizer: AnyOptimizer;
