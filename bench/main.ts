@@ -92,7 +92,7 @@ function command(name: string, description: string, isDefault = false): Command 
     .addOption(new Option('--device <kind>', 'only this kind of device').choices(['cpu', 'webgpu']))
     .option('--adapter <name>', 'WebGPU adapter: swiftshader, lavapipe, or part of a name')
     .option('--only <regex>', 'only rows whose name matches', regex)
-    .option('--json [file]', 'keep the results; without a file in bench/results, by date and device')
+    .option('--json [file]', 'keep the results; without a file in bench/results, by time and device')
     .option('--large', 'also shapes and models that take long without a GPU');
 }
 

@@ -3,7 +3,7 @@ export interface Options {
   readonly device?: 'cpu' | 'webgpu';
   readonly adapter?: string;
   readonly only?: RegExp;
-  /** A file, or true for one in bench/results named by date and device. */
+  /** A file, or true for one in bench/results named by time and device. */
   readonly json?: string | true;
   /** Seconds per measurement. */
   readonly seconds: number;

@@ -63,7 +63,10 @@ export function environment(): Record<string, unknown> {
   };
 }
 
-/** Writes results where --json asks for it; without a name, into bench/results by date and device. Returns the file. */
+/** In the names of results, so that no run overwrites another's. */
+const STARTED = new Date().toISOString().slice(0, 16).replace(':', '');
+
+/** Writes results where --json asks for it; without a name, into bench/results by time and device. Returns the file. */
 export function save(options: Options, kind: string, results: object, device = 'cpu'): string | null {
   if (!options.json) return null;
   const slug = device
@@ -72,10 +75,7 @@ export function save(options: Options, kind: string, results: object, device = '
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '');
   const folder = fileURLToPath(new URL('results', import.meta.url));
-  const file =
-    options.json === true
-      ? join(folder, `${new Date().toISOString().slice(0, 10)}-${slug}-${kind}.json`)
-      : options.json;
+  const file = options.json === true ? join(folder, `${STARTED}-${slug}-${kind}.json`) : options.json;
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify({ kind, device, ...environment(), ...results }, null, 1)}\n`);
   return file;
