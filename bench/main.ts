@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { number } from '../src/cli/options.js';
+import { runProgram } from '../src/cli/run-program.js';
 import { open } from '../src/device/open.js';
 import { listAdapters } from '../src/device/webgpu/adapter.js';
 import { setDefaultDevice } from '../src/index.js';
@@ -142,4 +143,4 @@ program
   .allowUnknownOption()
   .helpOption(false)
   .action((name: string | undefined, args: string[]) => lab(name, args));
-await program.parseAsync();
+await runProgram(program, 'bench');

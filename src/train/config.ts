@@ -201,7 +201,7 @@ export class ConfigDefinition<F extends FieldTable> {
       this.fields.map((field) => field[key]),
     );
     throw new DataError(
-      `${this.job}: expected known settings in ${where}, got '${name}'; ${near ? `did you mean '${near}'?` : `see dawngrad ${this.job} --help`}`,
+      `${this.job}: expected known settings in ${where}, got '${name}'; ${near ? `did you mean '${near}'?` : 'see --help'}`,
     );
   }
 

@@ -83,7 +83,7 @@ describe('FINETUNE.read', () => {
       `DataError: finetune: expected known settings in ${path}, got 'batchsize'; did you mean 'batchSize'?`,
     );
     expect(await message({ environment: { DAWNGRAD_LEARNING: '3' } })).toBe(
-      "DataError: finetune: expected known settings in the environment, got 'DAWNGRAD_LEARNING'; see dawngrad finetune --help",
+      "DataError: finetune: expected known settings in the environment, got 'DAWNGRAD_LEARNING'; see --help",
     );
     expect(await message({ environment: { DAWNGRAD_BATCHSIZE: '3' } })).toContain(
       "did you mean 'DAWNGRAD_BATCH_SIZE'?",
