@@ -30,7 +30,8 @@ const CONTENDERS: readonly Contender[] = [
   { id: 'dawngrad-cpu-1', ours: true, group: 'cpu', env: { DAWNGRAD_THREADS: '1' } },
   { id: 'jax-wasm', ours: false, group: 'cpu' },
   { id: 'tfjs-wasm', ours: false, group: 'cpu' },
-  { id: 'torch', ours: false, group: 'cpu' },
+  // Its BLAS counts threads by itself, and a spare one would spin for a tenth of a second into the next engine's turn.
+  { id: 'torch', ours: false, group: 'cpu', env: { OPENBLAS_NUM_THREADS: '1', OMP_NUM_THREADS: '1' } },
 ];
 
 const COLUMNS: Record<string, string> = {
