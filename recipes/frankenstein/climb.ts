@@ -13,7 +13,7 @@ const REPORTED_STEPS = 48_752;
 const EVALUATIONS = 2 * REPORTED.length;
 
 /** One run at a constant rate over whole passes of the novel, and what its gates have come to. */
-export async function longRun(context: Context, name: string, lr: number) {
+async function longRun(context: Context, name: string, lr: number) {
   const { config, device } = context;
   const { vocabulary, ...texts } = novelTexts(context);
   const model = await originalModel(context, vocabulary.size);
