@@ -111,17 +111,16 @@ const backward = (normalized: boolean, smoothed: boolean): RowTemplate => ({
     const even = (w: string) => (smoothed ? ` - spread * ${w}` : '');
     const whole = `${softmax(read('x'), 'exp_downs')}${even(weights(code))}`;
     const single = `${softmax(element('x', 'class_at'), 'exp_down')}${even(weightOf(code, 'class_at'))}`;
+    const zero = `${type}()`;
     return [
       CLASS(code),
       `let lse = ${read('stats')};
 let scale = ${at('g', 'row * p.g_step')};
 // A log-sum-exp that is NaN makes the row NaN, whatever the adapter's exp says to it.
 let slope = select(scale * ${read('stats', 1)}, nan(), is_nan(lse));
-let spread = scale * p.smoothing / f32(p.n);
-if (ignored) {`,
-      { each: write('y', `${type}()`) },
-      '} else {',
-      { each: write('y', whole === '' ? `${type}()` : whole) },
+let spread = scale * p.smoothing / f32(p.n);`,
+      { each: write('y', whole === '' ? zero : `select(${whole}, ${zero}, ignored)`) },
+      'if (!ignored) {',
       patch('y', 'class_at', `${single} - scale * (1.0 - p.smoothing) * ${read('stats', 2)}`),
       '}',
     ];

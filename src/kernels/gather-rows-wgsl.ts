@@ -47,26 +47,25 @@ function stripOf(width: number, { kind }: KernelTarget): number {
   return width % 4 === 0 ? 4 : width % 2 === 0 ? 2 : 1;
 }
 
-/** Indices out of range read the last row. */
-function selectKernel(type: WgslType, lanes: Lanes, strip: number): Kernel {
-  return cached(`select-rows:${type}x${lanes}:${strip}`, () => ({
+/** Indices out of range read the last row. One kernel serves strips of any length. */
+function selectKernel(type: WgslType, lanes: Lanes): Kernel {
+  return cached(`select-rows:${type}x${lanes}`, () => ({
     bindings: [
       binding('picks', 'u32', 1, 'read'),
       binding('x', type, lanes, 'read'),
       binding('y', type, lanes, 'read_write'),
     ],
-    params: ['n', 'rows', 'width', 'count', 'picks_offset', 'x_offset', 'skip'].map(u32),
+    params: ['n', 'strip', 'rows', 'width', 'count', 'picks_offset', 'x_offset', 'skip'].map(u32),
     enables: type === 'f16' ? ['f16'] : undefined,
     body: `if (index >= p.n) { return; }
-let start = index * ${strip}u;
+let start = index * p.strip;
 let c = start % p.width;
 let row = start / p.width;
 let pick = picks[p.picks_offset + row % p.count];
 let empty = pick == p.skip && pick < p.rows;
 let at = p.x_offset + ((row / p.count) * p.rows + min(pick, p.rows - 1u)) * p.width + c;
-${repeat(strip, (i) => `var v${i} = x[at + ${i}u];`)}
-if (empty) { ${repeat(strip, (i) => `v${i} = ${lanes === 4 ? `vec4<${type}>()` : `${type}(0)`};`)} }
-${repeat(strip, (i) => `y[start + ${i}u] = v${i};`)}`,
+let zero = ${lanes === 4 ? `vec4<${type}>()` : `${type}(0)`};
+for (var i = 0u; i < p.strip; i++) { y[start + i] = select(x[at + i], zero, empty); }`,
   }));
 }
 
@@ -88,10 +87,11 @@ export function selectRowsKernel({
   return [
     {
       // A copy looks at no bits, so one kernel serves all types of four bytes.
-      kernel: selectKernel(y.dtype === 'float16' ? 'f16' : 'u32', lanes, strip),
+      kernel: selectKernel(y.dtype === 'float16' ? 'f16' : 'u32', lanes),
       buffers: [index.buffer, x.buffer, y.buffer],
       params: [
         n,
+        strip,
         x.shape[params.dim],
         width,
         numel(index.shape),

@@ -9,12 +9,11 @@ import {
   ACROSS,
   each,
   LANES,
-  loadBias,
   loadVector,
   prologue,
   type Reading,
   ROWS_END,
-  storeVector,
+  storeSingle,
   type TextForm,
   type VariantText,
   VECTORS_END,
@@ -22,7 +21,7 @@ import {
 import { load } from './pointwise.js';
 
 export interface RegistersShape {
-  /** Rows of an invocation: 16, 8, 4 or 1. */
+  /** Rows of an invocation: 32, 16, 8, 4 or 1. */
   readonly height: number;
   /** Vectors of 4 columns of an invocation. */
   readonly wide: number;
@@ -99,16 +98,16 @@ ${each(wide, bLoads)}
 ${each(height, (r) => each(wide, (v) => `c${r}_${v} += ${aAt(r)} * bv${v};`))}
 }
 if (col0 >= p.n || row >= p.m) { return; }
-// In loops, with ends that compilers do not know: the text of an epilogue stands here once.
+// In loops, with ends that compilers do not know: the text of an epilogue stands here once, for one result.
 var results = array<vec4f, ${wide * height}>(${results.join(', ')});
 let rows_here = min(${ROWS_END}, p.m - row);
-let wide_here = min(${VECTORS_END}, (p.n - col0 + stride - 1u) / stride);
-for (var v = 0u; v < wide_here; v++) {
-  let col = col0 + v * stride;
-  ${loadBias(form, 'col')}
+let columns_here = 4u * ${VECTORS_END};
+for (var j = 0u; j < columns_here; j++) {
+  let col = col0 + (j / 4u) * stride + j % 4u;
+  if (col >= p.n) { break; }
   for (var r = 0u; r < rows_here; r++) {
-    let value = results[v * ${height}u + r];
-    ${storeVector(form, '(row + r)', 'col', 'value')}
+    let value = results[(j / 4u) * ${height}u + r][j % 4u];
+    ${storeSingle(form, '(row + r)', 'col', 'value')}
   }
 }`,
   };

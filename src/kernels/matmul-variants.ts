@@ -17,6 +17,7 @@ export interface MatmulCase {
 }
 
 export type MatmulVariant =
+  | 'registers-32x8'
   | 'registers-16x8'
   | 'registers-8x8'
   | 'registers-8x4'
@@ -52,7 +53,9 @@ const DEFAULT: MatmulTable = {
     { results: 1024, variant: 'registers-4x4' },
     { results: 4095, variant: 'registers-8x4' },
     { m: 8, variant: 'registers-8x8' },
-    { variant: 'registers-16x8' },
+    { m: 48, variant: 'registers-16x8' },
+    { results: 32768, variant: 'registers-16x8' },
+    { variant: 'registers-32x8' },
   ],
   gpu: [
     { m: 4, variant: 'rows' },
@@ -87,6 +90,7 @@ export function withMatmulVariant<T>(variant: MatmulVariant, fn: () => T, parts?
 
 /** Rows, and vectors of 4 columns, that an invocation of each variant keeps in registers. */
 export const REGISTERS: Partial<Record<MatmulVariant, { readonly height: number; readonly wide: number }>> = {
+  'registers-32x8': { height: 32, wide: 2 },
   'registers-16x8': { height: 16, wide: 2 },
   'registers-8x8': { height: 8, wide: 2 },
   'registers-8x4': { height: 8, wide: 1 },

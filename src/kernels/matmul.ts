@@ -84,9 +84,9 @@ export function matmulDispatches(
 
 /** The form that a variant takes: not all read and write vectors. */
 function formFor(variant: MatmulVariant, form: TextForm): TextForm {
-  if (REGISTERS[variant]) return { ...form, a: registersReading(form.a), b: registersReading(form.b) };
-  if (variant !== 'rows') return form;
-  return { ...form, vectors: false, residual: form.residual && { ...form.residual, vectors: false } };
+  const single = { ...form, vectors: false, residual: form.residual && { ...form.residual, vectors: false } };
+  if (REGISTERS[variant]) return { ...single, a: registersReading(form.a), b: registersReading(form.b) };
+  return variant === 'rows' ? single : form;
 }
 
 /** What the text depends on, whatever the variant. */

@@ -21,7 +21,7 @@ import {
 } from '../device/types.js';
 import { inPlaceWork } from '../device/work.js';
 import { numel } from '../tensor/shape.js';
-import { partsOf } from './parts.js';
+import { partsOf, roomFor } from './parts.js';
 import { load, type ParamSpec, store } from './pointwise.js';
 
 /** Elements that one workgroup updates. */
@@ -191,7 +191,7 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
           return t.simd!(module, n, x.pointer, g.pointer, from, now, params);
         });
       }),
-    kernel({ inputs: [clock, ...gradients], outputs, params, target }) {
+    kernel({ inputs: [clock, ...gradients], outputs, params, target, scratch }) {
       if (gradients.length === 0) return [];
       const tensors = outputs.slice(first);
       const workgroupSize = target.kind === 'software' ? 64 : 256;
@@ -201,17 +201,28 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
       const dispatches: Dispatch[] = [];
       const kept = outputs.slice(0, first).map((state) => state.buffer);
       const pairs = tensors.map((x, i) => [x.buffer, gradients[i].buffer]);
-      const parts = partsOf(pairs, target, { fixed: [clock.buffer, ...kept], most: MAX_PAIRS });
+      const fixed = [clock.buffer, ...kept];
+      const parts = partsOf(pairs, target, { fixed, most: MAX_PAIRS });
+      const longest = Math.max(...parts.map(([from, to]) => to - from));
       for (const [from, to] of parts) {
         const grads = gradients.slice(from, to);
         const xs = tensors.slice(from, to);
-        const key = `${t.name}:${xs.length}:${xType}:${gType}:${workgroupSize}`;
+        const bound = pairs.slice(from, to).flat();
+        // Empty pairs fill up parts that are shorter, so that all share a kernel.
+        const room = roomFor(target, [...fixed, ...bound]);
+        const empty = Math.min(longest - xs.length, Math.floor(room / 2));
+        const count = xs.length + empty;
+        const key = `${t.name}:${count}:${xType}:${gType}:${workgroupSize}`;
         let kernel = cache.get(key);
-        if (!kernel) cache.set(key, (kernel = build(t, key, xs.length, xType, gType, workgroupSize)));
+        if (!kernel) cache.set(key, (kernel = build(t, key, count, xType, gType, workgroupSize)));
         const { ends, workgroups } = deal(xs);
         dispatches.push({
           kernel,
-          buffers: [clock.buffer, ...kept, ...pairs.slice(from, to).flat()],
+          buffers: [
+            ...fixed,
+            ...bound,
+            ...Array.from({ length: empty }, () => [scratch(16), clock.buffer]).flat(),
+          ],
           params: [
             ...common,
             ...xs.flatMap((x, i) => [
@@ -221,6 +232,7 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
               grads[i].offset,
               params.stateOffsets[from + i],
             ]),
+            ...Array.from({ length: empty }, () => [workgroups, 0, 0, 0, 0]).flat(),
           ],
           workgroups,
         });

@@ -7,6 +7,14 @@ export function bindingsOf(buffer: DeviceBuffer, target: KernelTarget): number {
   return piecesOf(buffer.bytes, target.bindingLimit ?? Infinity);
 }
 
+const countOf = (buffers: readonly DeviceBuffer[], target: KernelTarget): number =>
+  buffers.reduce((sum, buffer) => sum + bindingsOf(buffer, target), 0);
+
+/** How many bindings of a dispatch are left beside those of some buffers. */
+export function roomFor(target: KernelTarget, buffers: readonly DeviceBuffer[]): number {
+  return target.maxStorageBuffers - countOf(buffers, target);
+}
+
 /**
  * Cuts a list into parts of consecutive items: as few as fit, and then of as equal length as those few allow, since parts of
  * one length share a kernel.
@@ -21,10 +29,8 @@ export function partsOf(
   target: KernelTarget,
   { fixed, most }: { fixed: readonly DeviceBuffer[]; most: number },
 ): [from: number, to: number][] {
-  const count = (buffers: readonly DeviceBuffer[]): number =>
-    buffers.reduce((sum, buffer) => sum + bindingsOf(buffer, target), 0);
-  const room = target.maxStorageBuffers - count(fixed);
-  const needs = items.map(count);
+  const room = roomFor(target, fixed);
+  const needs = items.map((buffers) => countOf(buffers, target));
   const few = cut(needs, room, most);
   const even = cut(needs, room, Math.ceil(items.length / few.length));
   return even.length === few.length ? even : few;

@@ -32,6 +32,7 @@ const UNITS: SubgroupMatrix = {
 };
 
 const ALL: readonly MatmulVariant[] = [
+  'registers-32x8',
   'registers-16x8',
   'registers-8x8',
   'registers-8x4',
