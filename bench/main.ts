@@ -128,6 +128,11 @@ command('peers', 'other engines on the same adapter, interleaved, results compar
   .option(...seconds('time of a round', 0.1))
   .option('--rounds <n>', 'rounds of which the median counts', number(1, 1000))
   .option(
+    '--quiet <minutes>',
+    'for so long per row, repeat rounds in which the machine did something else, as a fixed loop before and after them tells',
+    number(0, 600),
+  )
+  .option(
     '--engines <regex>',
     'only these of dawngrad-webgpu, jax-webgpu, tfjs-webgpu, dawngrad-cpu, dawngrad-cpu-1, jax-wasm, tfjs-wasm, torch',
     regex,

@@ -11,4 +11,6 @@ export interface Options {
   readonly cold?: boolean;
   readonly engines?: RegExp;
   readonly rounds?: number;
+  /** Minutes for each row to wait for a quiet machine. */
+  readonly quiet?: number;
 }

@@ -10,6 +10,7 @@ import { median, record, save, table } from '../report.js';
 import { CASES, type Case, isStep } from './cases.js';
 import type { EngineInfo } from './engine.js';
 import { Peer } from './peer.js';
+import { DISTURBED, Quiet } from './quiet.js';
 
 const ROUNDS = 9;
 /** An engine that takes longer over one case gives up on it. */
@@ -54,6 +55,8 @@ export interface PeerRow {
   readonly leastMs: Record<string, number | null>;
   /** Medians again, as processor time of all threads: what other programs on the machine disturb least. */
   readonly cpuMs: Record<string, number | null>;
+  /** With --quiet: turns run and turns that count, of all engines, and the most disturbed of these (1: not at all). */
+  readonly quiet?: { readonly run: number; readonly kept: number; readonly worst: number };
   /** ms of the first evaluation in its process, compilation included. */
   readonly firstMs: Record<string, number>;
   /** Time of the fastest JavaScript peer of the same kind over ours; above 1 we are faster. */
@@ -132,6 +135,7 @@ export async function benchPeers(options: Options): Promise<void> {
     console.log(`  ${id.padEnd(16)} ${info!.name} ${info!.version} · ${info!.device}`);
   }
   for (const line of absent) console.log(`  ${line}`);
+  const quiet = options.quiet === undefined ? null : await Quiet.open();
   const rows: PeerRow[] = [];
   const problems: string[] = [];
   let file: string | null = null;
@@ -140,13 +144,14 @@ export async function benchPeers(options: Options): Promise<void> {
   );
   try {
     for (const c of cases) {
-      rows.push(await runCase(c, peers, options, problems));
+      rows.push(await runCase(c, peers, options, quiet, problems));
       // Kept after every case: a long run may be interrupted.
       const results = { adapter, engines: infos, absent, problems, rows };
       file = save(options, 'peers', results, infos['dawngrad-webgpu']?.device);
     }
   } finally {
     for (const peer of peers.values()) peer.close();
+    await quiet?.close();
   }
   print(rows, [...peers.keys()]);
   for (const problem of problems) console.log(`  ${problem}`);
@@ -198,6 +203,7 @@ async function runCase(
   c: Case,
   peers: ReadonlyMap<string, Peer>,
   options: Options,
+  quiet: Quiet | null,
   problems: string[],
 ): Promise<PeerRow> {
   process.stderr.write(`  ${c.name} … `);
@@ -229,22 +235,11 @@ async function runCase(
   const running = [...outputs.keys()];
   const counts = new Map<string, number>();
   for (const id of running) counts.set(id, await calibrate(peers.get(id)!, options.seconds));
-  const times = new Map(running.map((id) => [id, { ms: [] as number[], cpuMs: [] as number[] }]));
-  const rounds = options.rounds ?? ROUNDS;
-  for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < running.length; i++) {
-      // Each round begins with another engine.
-      const id = running[(i + round) % running.length];
-      const iterations = counts.get(id)!;
-      const ran = await peers.get(id)!.ask({ type: 'run', iterations }, 'ran');
-      times.get(id)!.ms.push(ran.ms / iterations);
-      times.get(id)!.cpuMs.push(ran.cpuMs / iterations);
-    }
-  }
-  for (const id of running) {
-    ms[id] = median(times.get(id)!.ms);
-    leastMs[id] = Math.min(...times.get(id)!.ms);
-    cpuMs[id] = median(times.get(id)!.cpuMs);
+  const rounds = await runRounds(running, counts, peers, options.rounds ?? ROUNDS, quiet, options.quiet ?? 0);
+  for (const [id, { turns }] of rounds) {
+    ms[id] = median(turns.map((turn) => turn.ms));
+    leastMs[id] = Math.min(...turns.map((turn) => turn.ms));
+    cpuMs[id] = median(turns.map((turn) => turn.cpuMs));
   }
   for (const peer of peers.values())
     if (peer.alive) await peer.ask({ type: 'dispose' }, 'disposed').catch(() => {});
@@ -254,14 +249,83 @@ async function runCase(
     ms,
     leastMs,
     cpuMs,
+    ...(quiet && { quiet: quietness([...rounds.values()], quiet) }),
     firstMs,
     ratio: ratios(ms),
     leastRatio: ratios(leastMs),
     cpuRatio: ratios(cpuMs),
   };
-  process.stderr.write(`webgpu ${format(row.ratio.webgpu)}, cpu ${format(row.ratio.cpu)}
-`);
+  const disturbed =
+    row.quiet && row.quiet.worst > DISTURBED ? `, disturbed by ${row.quiet.worst.toFixed(1)}` : '';
+  const rounded = row.quiet ? `, ${row.quiet.kept} of ${row.quiet.run} turns count${disturbed}` : '';
+  process.stderr.write(`webgpu ${format(row.ratio.webgpu)}, cpu ${format(row.ratio.cpu)}${rounded}\n`);
   return row;
+}
+
+interface Turn {
+  /** ms per iteration. */
+  readonly ms: number;
+  readonly cpuMs: number;
+  /** ms of the probe, the slower one of before and after; 0 where nobody looked. */
+  readonly probeMs: number;
+}
+
+interface Turns {
+  readonly run: number;
+  readonly turns: readonly Turn[];
+}
+
+/**
+ * `rounds` turns of every engine, one after the other, each round beginning with another engine. With `quiet`, a turn
+ * waits for a quiet moment and is repeated if it was disturbed, for `minutes`; then each engine's quietest turns count, as the
+ * probes before and after them have it, whatever time they took.
+ */
+async function runRounds(
+  running: readonly string[],
+  counts: ReadonlyMap<string, number>,
+  peers: ReadonlyMap<string, Peer>,
+  rounds: number,
+  quiet: Quiet | null,
+  minutes: number,
+): Promise<Map<string, Turns>> {
+  const until = performance.now() + minutes * 60_000;
+  const turns = new Map(running.map((id) => [id, [] as Turn[]]));
+  const isLeft = (id: string): boolean => {
+    const all = turns.get(id)!;
+    if (all.length < rounds) return true;
+    if (!quiet || performance.now() > until) return false;
+    return all.filter(({ probeMs }) => quiet.isQuiet(probeMs)).length < rounds;
+  };
+  for (let round = 0; ; round++) {
+    const left = running.map((_, i) => running[(i + round) % running.length]).filter(isLeft);
+    if (left.length === 0) break;
+    for (const id of left) {
+      const before = quiet ? await quiet.wait(until) : 0;
+      const iterations = counts.get(id)!;
+      const ran = await peers.get(id)!.ask({ type: 'run', iterations }, 'ran');
+      const after = quiet ? await quiet.probe() : 0;
+      turns.get(id)!.push({
+        ms: ran.ms / iterations,
+        cpuMs: ran.cpuMs / iterations,
+        probeMs: Math.max(before, after),
+      });
+    }
+  }
+  return new Map(
+    [...turns].map(([id, all]) => [
+      id,
+      { run: all.length, turns: all.toSorted((a, b) => a.probeMs - b.probeMs).slice(0, rounds) },
+    ]),
+  );
+}
+
+function quietness(engines: readonly Turns[], quiet: Quiet): PeerRow['quiet'] {
+  const kept = engines.flatMap(({ turns }) => turns);
+  return {
+    run: engines.reduce((sum, { run }) => sum + run, 0),
+    kept: kept.length,
+    worst: Math.max(...kept.map(({ probeMs }) => probeMs)) / quiet.leastMs,
+  };
 }
 
 /** Warms up, and finds how many iterations fill a round. */

@@ -1,0 +1,78 @@
+/**
+ * Whether the machine does something else right now. Virtual processors often share a core with other machines' ones, and
+ * then run at half their speed, for a tenth of a second or for minutes, while the system shows them as idle.
+ */
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+
+/** A loop that takes so many times as long as at its quickest is disturbed. */
+export const DISTURBED = 1.2;
+/** Between two probes, in ms. */
+const PAUSE_MS = 20;
+/** Probes before the first answer, to know the quickest time. */
+const FIRST_PROBES = 100;
+
+/**
+ * Eight chains of multiplications and additions, enough to fill the arithmetic units of a core: what shares the core shows
+ * up. Takes some 3 ms.
+ */
+const LOOP = `
+const { parentPort } = require('node:worker_threads');
+const loop = (turns) => {
+  let [a, b, c, d, e, f, g, h] = [1, 1, 1, 1, 1, 1, 1, 1];
+  for (let i = 0; i < turns; i++) {
+    a = a * 0.9 + 1; b = b * 0.8 + 1; c = c * 0.7 + 1; d = d * 0.6 + 1;
+    e = e * 0.5 + 1; f = f * 0.4 + 1; g = g * 0.3 + 1; h = h * 0.2 + 1;
+  }
+  return a + b + c + d + e + f + g + h;
+};
+for (let i = 0; i < 20; i++) loop(1e5);
+parentPort.on('message', () => {
+  const start = performance.now();
+  loop(5e5);
+  parentPort.postMessage(performance.now() - start);
+});`;
+
+/** Times a fixed loop on all processors at once. */
+export class Quiet {
+  /** ms that the loop took on the slowest processor, at its quickest so far. */
+  leastMs = Infinity;
+  readonly #workers = Array.from({ length: availableParallelism() }, () => new Worker(LOOP, { eval: true }));
+
+  static async open(): Promise<Quiet> {
+    const quiet = new Quiet();
+    for (let i = 0; i < FIRST_PROBES; i++) await quiet.probe();
+    return quiet;
+  }
+
+  /** ms of the loop on the slowest processor. */
+  async probe(): Promise<number> {
+    const replies = this.#workers.map(async (worker) => {
+      worker.postMessage(null);
+      const [ms] = (await once(worker, 'message')) as [number];
+      return ms;
+    });
+    const slowest = Math.max(...(await Promise.all(replies)));
+    this.leastMs = Math.min(this.leastMs, slowest);
+    return slowest;
+  }
+
+  isQuiet(ms: number): boolean {
+    return ms <= DISTURBED * this.leastMs;
+  }
+
+  /** Probes until the machine is quiet, or the time `until` has come; ms of the last probe. */
+  async wait(until: number): Promise<number> {
+    for (;;) {
+      const ms = await this.probe();
+      if (this.isQuiet(ms) || performance.now() > until) return ms;
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
