@@ -55,8 +55,8 @@ export interface PeerRow {
   readonly leastMs: Record<string, number | null>;
   /** Medians again, as processor time of all threads: what other programs on the machine disturb least. */
   readonly cpuMs: Record<string, number | null>;
-  /** With --quiet: turns run and turns that count, of all engines, and the most disturbed of these (1: not at all). */
-  readonly quiet?: { readonly run: number; readonly kept: number; readonly worst: number };
+  /** With --quiet: how many turns were run, and how much the most disturbed of those that count was (1: not at all). */
+  readonly quiet?: Record<string, { readonly run: number; readonly worst: number }>;
   /** ms of the first evaluation in its process, compilation included. */
   readonly firstMs: Record<string, number>;
   /** Time of the fastest JavaScript peer of the same kind over ours; above 1 we are faster. */
@@ -249,16 +249,18 @@ async function runCase(
     ms,
     leastMs,
     cpuMs,
-    ...(quiet && { quiet: quietness([...rounds.values()], quiet) }),
+    ...(quiet && { quiet: quietness(rounds, quiet) }),
     firstMs,
     ratio: ratios(ms),
     leastRatio: ratios(leastMs),
     cpuRatio: ratios(cpuMs),
   };
-  const disturbed =
-    row.quiet && row.quiet.worst > DISTURBED ? `, disturbed by ${row.quiet.worst.toFixed(1)}` : '';
-  const rounded = row.quiet ? `, ${row.quiet.kept} of ${row.quiet.run} turns count${disturbed}` : '';
-  process.stderr.write(`webgpu ${format(row.ratio.webgpu)}, cpu ${format(row.ratio.cpu)}${rounded}\n`);
+  const disturbed = Object.entries(row.quiet ?? {})
+    .filter(([, { worst }]) => worst > DISTURBED)
+    .map(([id, { worst }]) => `, ${id} disturbed ${worst.toFixed(1)} ×`);
+  process.stderr.write(
+    `webgpu ${format(row.ratio.webgpu)}, cpu ${format(row.ratio.cpu)}${disturbed.join('')}\n`,
+  );
   return row;
 }
 
@@ -319,13 +321,10 @@ async function runRounds(
   );
 }
 
-function quietness(engines: readonly Turns[], quiet: Quiet): PeerRow['quiet'] {
-  const kept = engines.flatMap(({ turns }) => turns);
-  return {
-    run: engines.reduce((sum, { run }) => sum + run, 0),
-    kept: kept.length,
-    worst: Math.max(...kept.map(({ probeMs }) => probeMs)) / quiet.leastMs,
-  };
+function quietness(engines: ReadonlyMap<string, Turns>, { leastMs }: Quiet): PeerRow['quiet'] {
+  const worst = (turns: readonly Turn[]): number =>
+    Math.max(...turns.map(({ probeMs }) => probeMs)) / leastMs;
+  return Object.fromEntries([...engines].map(([id, { run, turns }]) => [id, { run, worst: worst(turns) }]));
 }
 
 /** Warms up, and finds how many iterations fill a round. */
