@@ -1,6 +1,6 @@
 /**
  * Whether the machine does something else right now. Virtual processors often share a core with other machines' ones, and
- * then run at half their speed, for a tenth of a second or for minutes, while the system shows them as idle.
+ * then run at half their speed, for a tenth of a second or for minutes, which the system does not show.
  */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
