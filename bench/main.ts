@@ -55,7 +55,7 @@ async function tables(wanted: readonly Table[], options: Options): Promise<void>
     if (wanted.includes('ops')) results.ops = await benchOps(device, options);
     if (wanted.includes('steps')) {
       results.steps = await benchSteps(device, options);
-      if (options.cold) results.cold = benchCold(choice.device, choice.adapter, options);
+      if (options.cold) results.cold = await benchCold(choice.device, choice.adapter, options);
     }
     if (wanted.includes('decode')) results.decode = await benchDecode(device, options);
     if (wanted.includes('chunks')) results.chunks = await benchChunks(device, options);
@@ -106,14 +106,14 @@ const seconds = (name: string, value: number): [string, string, (text: string) =
 
 command('all', 'ops, steps and dispatch', true)
   .option(...seconds('time for each measurement', 0.5))
-  .option('--cold', 'also first steps in new processes, without the shader cache')
+  .option('--cold', 'also first steps in new processes, with an empty cache of shaders')
   .action((options: Options) => tables(['ops', 'steps', 'dispatch'], options));
 command('ops', 'operations as GFLOP/s or GB/s, and as shares of measured ceilings')
   .option(...seconds('time for each operation', 0.5))
   .action((options: Options) => tables(['ops'], options));
 command('steps', 'whole training steps, eager and captured')
   .option(...seconds('half the time for each step', 0.5))
-  .option('--cold', 'also first steps in new processes, without the shader cache')
+  .option('--cold', 'also first steps in new processes, with an empty cache of shaders')
   .action((options: Options) => tables(['steps'], options));
 command('decode', 'tokens per second of GPT-2 with a cache, at 1, 128 and 900 tokens of context')
   .option(...seconds('time for each context', 2))
@@ -137,7 +137,7 @@ command('peers', 'other engines on the same adapter, interleaved, results compar
     'only these of dawngrad-webgpu, jax-webgpu, tfjs-webgpu, dawngrad-cpu, dawngrad-cpu-1, jax-wasm, tfjs-wasm, torch',
     regex,
   )
-  .option('--cold', 'first steps in new processes, without the shader cache, instead')
+  .option('--cold', 'first steps in new processes, with an empty cache of shaders, instead')
   .action(benchPeers);
 command('tune', 'measures the variants of the matrix product and writes a table for the adapter')
   .option(...seconds('time for each variant', 0.3))

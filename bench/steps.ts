@@ -6,6 +6,7 @@ import { capture, type nn, optim, scope, setDefaultDevice, type Tensor, tensor }
 import { CharTransformer, type CharTransformerConfig } from '../src/models/char-transformer.js';
 import { SMALL } from '../src/train/char-lm.js';
 import { CharLSTM } from '../src/models/char-lstm.js';
+import { withEmptyCache } from './empty-cache.js';
 import { Mlp, TINY } from './models.js';
 import type { Options } from './options.js';
 import { digits, median, table } from './report.js';
@@ -243,23 +244,24 @@ export interface ColdReport {
   readonly firstMs: number;
 }
 
-/** First steps, each in a process of its own, with Mesa's shader cache on disk switched off. */
-export function benchCold(
+/** First steps, each in a process of its own with an empty cache of shaders. */
+export async function benchCold(
   device: 'cpu' | 'webgpu',
   adapter: string | undefined,
   options: Options,
-): ColdReport[] {
+): Promise<ColdReport[]> {
   const child = fileURLToPath(new URL('cold.ts', import.meta.url));
   const rows: ColdReport[] = [];
   for (const spec of chosen(options)) {
     const args = ['--import', 'tsx', child, device, adapter ?? '', spec.name];
-    const env = { ...process.env, MESA_SHADER_CACHE_DISABLE: 'true' };
-    const { stdout, stderr, status } = spawnSync(process.execPath, args, { env, encoding: 'utf8' });
+    const { stdout, stderr, status } = await withEmptyCache((cache) =>
+      spawnSync(process.execPath, args, { env: { ...process.env, ...cache }, encoding: 'utf8' }),
+    );
     if (status !== 0) throw new Error(`${spec.name}: the process of the first step failed\n${stderr}`);
     rows.push(JSON.parse(stdout.trim().split('\n').pop()!));
   }
   table(
-    'First step of a process, shader cache off',
+    'First step of a process, shader cache empty',
     ['', 'open the device, ms', 'first step, ms'],
     rows.map((r) => [r.name, digits(r.openMs), digits(r.firstMs)]),
   );

@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { withEmptyCache } from '../empty-cache.js';
 import type { Options } from '../options.js';
 import { median, record, save, table } from '../report.js';
 import { CASES, type Case, isStep } from './cases.js';
@@ -159,7 +160,7 @@ export async function benchPeers(options: Options): Promise<void> {
   if (file) console.log(`\nWritten to ${file}`);
 }
 
-/** First steps, each engine and step in a process of its own, with Mesa's shader cache on disk switched off. */
+/** First steps, each engine and step in a process of its own, with an empty cache of shaders. */
 async function coldPeers(adapter: string, options: Options): Promise<void> {
   const torch = python();
   const contenders = CONTENDERS.filter(
@@ -174,24 +175,27 @@ async function coldPeers(adapter: string, options: Options): Promise<void> {
     for (const contender of contenders) {
       const start = command(contender, adapter, torch);
       if (start === null) continue;
-      const env = { ...process.env, ...contender.env, MESA_SHADER_CACHE_DISABLE: 'true' };
-      const peer = new Peer(contender.id, start, env, PATIENCE_MS);
-      const row = { name: c.name, engine: contender.id, startMs: null, firstMs: null };
-      try {
-        if ((await peer.open()) !== null) continue;
-        await peer.ask({ type: 'prepare', case: c }, 'prepared');
-        const { ms } = await peer.ask({ type: 'run', iterations: 1 }, 'ran');
-        rows.push({ ...row, startMs: peer.startMs, firstMs: ms });
-      } catch {
-        rows.push(row);
-      } finally {
-        peer.close();
-      }
+      const row = await withEmptyCache(async (cache) => {
+        const env = { ...process.env, ...contender.env, ...cache };
+        const peer = new Peer(contender.id, start, env, PATIENCE_MS);
+        const none = { name: c.name, engine: contender.id, startMs: null, firstMs: null };
+        try {
+          if ((await peer.open()) !== null) return null;
+          await peer.ask({ type: 'prepare', case: c }, 'prepared');
+          const { ms } = await peer.ask({ type: 'run', iterations: 1 }, 'ran');
+          return { ...none, startMs: peer.startMs, firstMs: ms };
+        } catch {
+          return none;
+        } finally {
+          peer.close();
+        }
+      });
+      if (row) rows.push(row);
     }
   }
   const cell = (value: number | null): string => (value === null ? '—' : value.toFixed(0));
   table(
-    `First step of a process on ${adapter}, shader cache off, ms`,
+    `First step of a process on ${adapter}, shader cache empty, ms`,
     ['', 'engine', 'to open the device', 'first step'],
     rows.map((r) => [r.name, r.engine, cell(r.startMs), cell(r.firstMs)]),
   );

@@ -9,6 +9,7 @@ import {
   ACROSS,
   each,
   LANES,
+  LANES_END,
   loadVector,
   prologue,
   type Reading,
@@ -139,16 +140,17 @@ if (group >= p.tiles) {
 }`;
 }
 
-/** Stores the sums of the four rows from `row` on. */
+/** Stores the sums of the four rows from `row` on, as far as they exist. `value` is a variable. */
 export function storeSums(form: TextForm, row: string, value: string): string {
-  return each(4, (r) => {
-    const at = `${row} + ${r}u`;
-    const lane = `${value}.${LANES[r]}`;
-    const target = form.split
-      ? `${form.vectors ? splitVector(`part * p.part_size + p.m * p.n + ${at}`) : `y[part * p.part_size + p.m * p.n + ${at}]`} = ${lane};`
-      : `sums[${at}] = ${form.types[2] === 'f16' ? `f16(${lane})` : lane};`;
-    return `if (${at} < p.m) { ${target} }`;
-  });
+  const part = 'part * p.part_size + p.m * p.n + at';
+  const lane = `${value}[r]`;
+  const target = form.split
+    ? `${form.vectors ? splitVector(part) : `y[${part}]`} = ${lane};`
+    : `sums[at] = ${form.types[2] === 'f16' ? `f16(${lane})` : lane};`;
+  return `for (var r = 0u; r < ${LANES_END}; r++) {
+  let at = ${row} + r;
+  if (at < p.m) { ${target} }
+}`;
 }
 
 /** One element of a binding of vectors. */

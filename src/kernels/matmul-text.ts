@@ -69,6 +69,8 @@ export interface TextForm {
   /** Parts of k go to scratch, to be added up by a second dispatch. */
   readonly split: boolean;
   readonly sums: boolean;
+  /** A bias and a residual are bound in any case, and parameters say which of them there is: one kernel for all linear layers. */
+  readonly asked: boolean;
   readonly bias: WgslType | null;
   readonly residual: { readonly type: WgslType; readonly vectors: boolean } | null;
   readonly activation: ActivationText | null;
@@ -99,7 +101,7 @@ export function endsOf(rows: number, vectors: number, across = 0): number {
 }
 export const ROWS_END = '(p.ends & 0xffu)';
 export const VECTORS_END = '((p.ends >> 8u) & 0xffu)';
-const LANES_END = '((p.ends >> 16u) & 0xffu)';
+export const LANES_END = '((p.ends >> 16u) & 0xffu)';
 /** Invocations of a workgroup that lie side by side, where that is not in the text: one kernel serves narrow and wide results. */
 export const ACROSS = '(p.ends >> 24u)';
 
@@ -151,6 +153,7 @@ export function buildKernel(key: string, form: TextForm, text: VariantText): Ker
     if (form.z) bindings.push(write('z', form.z, form.vectors));
     if (form.bias) params.push(...u32('bias_offset', 'bias_step'));
     if (form.residual) params.push(...u32('residual_offset'));
+    if (form.asked) params.push(...u32('has_bias', 'has_residual'));
   }
   if (form.rank > 0) params.push(...u32('entries'));
   for (let d = 1; d < form.rank; d++) params.push(...u32(`batch${d}`));
@@ -190,13 +193,14 @@ export function operands(
   if (form.split) params.push(partSize(job));
   else {
     if (form.sums) buffers.push(job.sums!.buffer);
-    if (form.bias) {
-      buffers.push(epilogue!.bias!.buffer);
-    }
-    if (form.residual) buffers.push(epilogue!.residual!.buffer);
-    if (form.z) buffers.push(epilogue!.z!.buffer);
-    if (form.bias) params.push(epilogue!.bias!.offset, epilogue!.biasStep ?? 1);
-    if (form.residual) params.push(epilogue!.residual!.offset);
+    const { bias, biasStep, residual, z } = epilogue ?? {};
+    // What is bound and not there is never used.
+    if (form.bias) buffers.push((bias ?? a).buffer);
+    if (form.residual) buffers.push((residual ?? a).buffer);
+    if (form.z) buffers.push(z!.buffer);
+    if (form.bias) params.push(bias?.offset ?? 0, biasStep ?? 1);
+    if (form.residual) params.push(residual?.offset ?? 0);
+    if (form.asked) params.push(bias ? 1 : 0, residual ? 1 : 0);
   }
   if (form.rank > 0) {
     params.push(l.entries, ...l.batch.shape.slice(1));
@@ -244,8 +248,15 @@ export function storeSingle(form: TextForm, row: string, col: string, value: str
   if (form.split) return `y[part * p.part_size + (entry * p.m + ${row}) * p.n + ${col}] = ${value};`;
   const lines = [`let at = (entry * p.m + ${row}) * p.n + ${col};`];
   let result = value;
-  if (form.bias) result += ` + ${load(form.bias, `bias[p.bias_offset + (${col}) * p.bias_step]`)}`;
-  if (form.residual) result += ` + ${load(form.residual.type, 'residual[p.residual_offset + at]')}`;
+  const wanted = (value: string, has: string) => (form.asked ? `select(0.0, ${value}, ${has} > 0u)` : value);
+  if (form.bias) {
+    const bias = load(form.bias, `bias[p.bias_offset + (${col}) * p.bias_step]`);
+    result += ` + ${wanted(bias, 'p.has_bias')}`;
+  }
+  if (form.residual) {
+    const residual = load(form.residual.type, 'residual[p.residual_offset + at]');
+    result += ` + ${wanted(residual, 'p.has_residual')}`;
+  }
   lines.push(`let sum = ${result};`);
   if (form.z) lines.push(`z[at] = ${store(form.z, 'sum')};`);
   lines.push(`y[at] = ${store(form.types[2], form.activation ? 'activation(sum)' : 'sum')};`);

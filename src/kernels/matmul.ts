@@ -61,7 +61,7 @@ export function matmulDispatches(
   const kPart = Math.max(Math.ceil(k / parts / 32) * 32, 32);
   const layers = Math.max(Math.ceil(k / kPart), 1);
   const split = parts > 1 && layers > 1;
-  const form = formFor(variant, split ? { ...whole, split } : whole);
+  const form = formFor(variant, split ? { ...whole, split } : whole, job.epilogue !== undefined);
   const plan = planOf(variant, form, target, n, m);
   const key = keyOf(plan.key, form);
   let kernel = cache.get(key);
@@ -83,10 +83,19 @@ export function matmulDispatches(
 }
 
 /** The form that a variant takes: not all read and write vectors. */
-function formFor(variant: MatmulVariant, form: TextForm): TextForm {
+function formFor(variant: MatmulVariant, form: TextForm, linear: boolean): TextForm {
   const single = { ...form, vectors: false, residual: form.residual && { ...form.residual, vectors: false } };
-  if (REGISTERS[variant]) return { ...single, a: registersReading(form.a), b: registersReading(form.b) };
-  return variant === 'rows' ? single : form;
+  if (!REGISTERS[variant]) return variant === 'rows' ? single : form;
+  const registers = { ...single, a: registersReading(form.a), b: registersReading(form.b) };
+  // Adapters in software compile a further text for longer than they look for what is not there.
+  if (!linear || form.split || form.activation || form.z) return registers;
+  const [, , type] = form.types;
+  return {
+    ...registers,
+    asked: true,
+    bias: form.bias ?? type,
+    residual: registers.residual ?? { type, vectors: false },
+  };
 }
 
 /** What the text depends on, whatever the variant. */
@@ -101,6 +110,7 @@ function formOf({ layout: l, a, b, y, epilogue = {}, sums }: MatmulJob): TextFor
     rank: l.entries > 1 ? l.batch.shape.length : 0,
     split: false,
     sums: sums !== undefined,
+    asked: false,
     bias: bias ? wgslType(bias.dtype) : null,
     residual: residual
       ? { type: wgslType(residual.dtype), vectors: l.n % 4 === 0 && residual.offset % 4 === 0 }
@@ -112,6 +122,7 @@ function formOf({ layout: l, a, b, y, epilogue = {}, sums }: MatmulJob): TextFor
 
 function keyOf(variant: string, f: TextForm): string {
   const tail = [
+    f.asked && 'asked',
     f.bias && `bias ${f.bias}`,
     f.residual && `residual ${f.residual.type}${f.residual.vectors ? ' vectors' : ''}`,
     f.activation?.name,

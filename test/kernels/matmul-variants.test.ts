@@ -78,6 +78,10 @@ const CASES: Readonly<Record<string, (device: Device, dtype?: 'float32' | 'float
     linear(make([19, 35], 1, d, t), make([23, 35], 2, d, t), make([23], 3, d, t), {
       residual: make([19, 23], 4, d, t),
     }),
+  'neither bias nor residual': (d, t) => linear(make([20, 36], 1, d, t), make([24, 36], 2, d, t)),
+  'a bias alone': (d, t) => linear(make([20, 36], 1, d, t), make([24, 36], 2, d, t), make([24], 3, d, t)),
+  'a residual alone': (d, t) =>
+    linear(make([20, 36], 1, d, t), make([24, 36], 2, d, t), null, { residual: make([20, 24], 4, d, t) }),
   'gradients of weight and bias': (d, t) => {
     const [x, w] = [make([40, 20], 1, d, t), make([24, 20], 2, d, t)];
     const b = make([24], 3, d, t).requiresGrad_();
@@ -134,7 +138,7 @@ const SPLIT = new Set(['a longer k', 'bias and activation', 'gradients of weight
 
 /** Variants of one text run all cases once, and the others these: kernels with barriers take SwiftShader seconds to compile. */
 const FEW: Partial<Record<MatmulVariant, readonly string[]>> = {
-  'registers-8x8': ['left side transposed', 'bias and residual, odd sizes'],
+  'registers-8x8': ['left side transposed', 'bias and residual, odd sizes', 'a residual alone'],
   'registers-8x4': ['right side transposed', 'batches'],
   'registers-4x4': ['odd sizes', 'left side transposed'],
   'registers-1x4': ['one row', 'left side transposed'],
@@ -223,6 +227,20 @@ describe.skipIf(problem !== null)(
       // Four invocations do the work of 128, and compiling takes as long.
       240_000,
     );
+
+    it('adapters in software compile one kernel for linear layers with and without bias and residual', async () => {
+      const tails = [
+        'bias and residual, odd sizes',
+        'neither bias nor residual',
+        'a bias alone',
+        'a residual alone',
+      ];
+      await CASES[tails[0]](device).data();
+      const before = device.stats().pipelines;
+      for (const name of tails) await CASES[name](device).data();
+      expect(device.target.kind).toBe('software');
+      expect(device.stats().pipelines).toBe(before);
+    });
 
     it('the table can be replaced', () => {
       const a = make([8, 8], 1, device);

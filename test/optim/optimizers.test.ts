@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { add } from '../../src/autograd/ops/arithmetic.js';
+import { openWebGPU } from '../../src/device/webgpu/device.js';
 import { Parameter } from '../../src/nn/parameter.js';
 import { Adam, AdamW } from '../../src/optim/adam.js';
 import type { Optimizer } from '../../src/optim/optimizer.js';
@@ -234,5 +235,31 @@ describe('optimizers', () => {
     expect(() => new Adam([p]).loadStateDict({ ...state, tensors: new Map() })).toThrow(
       "Adam.loadStateDict: expected a tensor '0.exp_avg', got none",
     );
+  });
+});
+
+describe('parts of an update', () => {
+  /** Pipelines of a step over so many parameters, on a new device of Dawn's null backend. */
+  async function pipelines(make: (params: Parameter[]) => Optimizer<never>, count: number): Promise<number> {
+    const device = await openWebGPU({ adapter: 'null' });
+    const ones = () => tensor([1, 1], { device });
+    const params = Array.from({ length: count }, () => new Parameter(ones()));
+    for (const p of params) p.grad = keep(ones());
+    const optimizer = make(params);
+    const before = device.stats().pipelines;
+    optimizer.step();
+    const made = device.stats().pipelines - before;
+    await device.close();
+    return made;
+  }
+
+  it.each([
+    ['SGD', (params: Parameter[]) => new SGD(params, { lr: 0.1 })],
+    ['SGD with momentum', (params: Parameter[]) => new SGD(params, { lr: 0.1, momentum: 0.9 })],
+    ['AdamW', (params: Parameter[]) => new AdamW(params)],
+  ])('%s: however many are left for the last one, all share a kernel', async (_, make) => {
+    const one = await pipelines(make as never, 24);
+    expect(one).toBeGreaterThan(0);
+    for (const count of [25, 29, 31]) expect(await pipelines(make as never, count)).toBe(one);
   });
 });

@@ -81,6 +81,14 @@ export function isSoftware(info: GPUAdapterInfo, name = ''): boolean {
   return /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i.test(words);
 }
 
+/**
+ * Whether a driver compiles a shader when it is first dispatched, on the thread of the device's queue, and keeps it in a cache
+ * that other devices read: so Mesa's lavapipe, unless its cache is switched off. Browsers do not let it write one.
+ */
+export function compilesLate({ name }: FoundAdapter): boolean {
+  return isNode() && /llvmpipe|lavapipe/i.test(name) && !process.env.MESA_SHADER_CACHE_DISABLE;
+}
+
 /** The limits of an adapter or device as a plain object. */
 export function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
   const all: Record<string, number> = {};

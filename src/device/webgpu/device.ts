@@ -9,6 +9,7 @@ import type {
   DeviceInfo,
   DeviceStats,
   Dispatch,
+  Kernel,
   KernelTarget,
   MemoryStats,
   Profiling,
@@ -16,8 +17,10 @@ import type {
   SubgroupMatrix,
   View,
 } from '../types.js';
+import { threadCount } from '../cpu/thread-count.js';
 import { type DispatchWork, dispatchWork } from '../work.js';
-import { type FoundAdapter, findAdapter, limitsOf } from './adapter.js';
+import { type FoundAdapter, compilesLate, findAdapter, limitsOf } from './adapter.js';
+import { CompileAhead, compileKernel } from './ahead.js';
 import { destroyAtExit, isNode } from './dawn.js';
 import { Faults } from './faults.js';
 import { contiguousView, elements, narrow, widen } from './half.js';
@@ -84,6 +87,20 @@ const DTYPES: ReadonlySet<DType> = new Set(['float32', 'float16', 'int32', 'uint
  */
 export async function openWebGPU(options: WebGPUOptions = {}): Promise<WebGPUDevice> {
   const found = await findAdapter(options.adapter);
+  if (!compilesLate(found)) return openOn(found, options);
+  const another = async (): Promise<WebGPUDevice> => {
+    const adapter = await found.gpu.requestAdapter();
+    if (!adapter) throw new DeviceError(`openWebGPU: expected ${found.name} once more, got none`);
+    return openOn({ ...found, adapter }, options);
+  };
+  return openOn(found, options, new CompileAhead(threadCount() - 1, another));
+}
+
+async function openOn(
+  found: FoundAdapter,
+  options: WebGPUOptions,
+  ahead: CompileAhead | null = null,
+): Promise<WebGPUDevice> {
   const { adapter } = found;
   const requiredLimits: Record<string, number> = {};
   for (const key of LIMITS) {
@@ -93,7 +110,7 @@ export async function openWebGPU(options: WebGPUOptions = {}): Promise<WebGPUDev
   const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
   try {
     const gpu = await adapter.requestDevice({ label: 'dawngrad', requiredFeatures, requiredLimits });
-    return new WebGPUDevice(found, gpu, options);
+    return new WebGPUDevice(found, gpu, options, ahead);
   } catch (error) {
     throw new DeviceError(
       `openWebGPU: expected a device from ${found.name}, got: ${(error as Error).message}`,
@@ -122,7 +139,8 @@ export class WebGPUDevice implements Device {
     /** Kept because Dawn lives only as long as its GPU object. */
     readonly found: FoundAdapter,
     readonly gpu: GPUDevice,
-    options: WebGPUOptions = {},
+    options: WebGPUOptions,
+    private readonly ahead: CompileAhead | null,
   ) {
     this.forget = isNode() ? destroyAtExit(gpu) : () => {};
     const features = [...gpu.features].sort();
@@ -164,7 +182,10 @@ export class WebGPUDevice implements Device {
       wait,
       ready: () => this.recorder.submitIfFull(),
     }));
-    this.recorder = new Recorder({ device: this, gpu, faults, pipelines, wait }, options.batchSize ?? 256);
+    this.recorder = new Recorder(
+      { device: this, gpu, faults, pipelines, ahead, wait },
+      options.batchSize ?? 256,
+    );
     this.pool = new BufferPool({
       gpu,
       faults,
@@ -307,6 +328,13 @@ export class WebGPUDevice implements Device {
     this.faults.raise('synchronize');
   }
 
+  /** Compiles a kernel ahead of its first use, so far as to run it at once. */
+  compile(op: string, kernel: Kernel): Promise<void> {
+    this.assertOpen(op);
+    const { gpu, pipelines, pool, wait } = this;
+    return compileKernel({ gpu, pipelines, pool, wait }, op, kernel);
+  }
+
   memory(): MemoryStats {
     return this.pool.memory();
   }
@@ -334,6 +362,7 @@ export class WebGPUDevice implements Device {
     await this.recorder.flush();
     if (this.faults.dead === null) await this.wait(this.gpu.queue.onSubmittedWorkDone()).catch(() => {});
     await Promise.allSettled(this.reads);
+    await this.ahead?.close();
     this.faults.dead ??= 'the device was closed; open a new one';
     this.recorder.clear();
     this.pool.destroyAll();

@@ -3,6 +3,7 @@ import { DeviceError } from '../errors.js';
 import { tracing } from '../tracing.js';
 import type { Device, DeviceBuffer, Dispatch } from '../types.js';
 import type { DispatchWork } from '../work.js';
+import type { CompileAhead } from './ahead.js';
 import type { Faults } from './faults.js';
 import { Parameters } from './parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
@@ -56,6 +57,8 @@ export interface RecorderHost {
   readonly gpu: GPUDevice;
   readonly faults: Faults;
   readonly pipelines: PipelineCache;
+  /** Null where the driver compiles when pipelines are made. */
+  readonly ahead: CompileAhead | null;
   readonly wait: Wait;
 }
 
@@ -115,6 +118,7 @@ export class Recorder {
           `got ${buffers.length} and ${params.length}`,
       );
     }
+    if (pipeline.gpu === null) this.host.ahead?.add(pipeline);
     const group = this.host.pipelines.group(pipeline, blocks);
     let [x, y] = [workgroups, 1];
     if (folded) [x, y] = foldWorkgroups(workgroups, limit);
@@ -164,6 +168,7 @@ export class Recorder {
   async flush(): Promise<void> {
     const batch = this.batch;
     while (this.commands.length > 0 && this.batch === batch && this.host.faults.dead === null) {
+      this.host.ahead?.start();
       if (!this.host.pipelines.idle) await this.host.pipelines.settled();
       else if (this.times?.oneByOne) await this.runOneByOne(this.times);
       else this.submit();
@@ -234,6 +239,7 @@ export class Recorder {
     this.host.faults.context(() => describe(commands));
     this.parameters.upload();
     this.encode(commands, this.parameters);
+    this.host.ahead?.submitted(() => this.host.wait(this.host.gpu.queue.onSubmittedWorkDone()));
     this.forget();
     this.encodeMs += performance.now() - started;
   }
