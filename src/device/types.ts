@@ -77,6 +77,11 @@ export interface KernelTarget {
   readonly kind: 'gpu' | 'software';
   /** `shader-f16`: float16 tensors are bound as array<f16>. Without it the device widens them to float32 beforehand. */
   readonly f16: boolean;
+  /**
+   * Every place of a shader that reads or writes memory compiles for 10 to 20 ms, for four times that if it is a vector: so on
+   * Mesa's lavapipe. Fewer places are worth more there than vectors and unrolled loops, where little is computed.
+   */
+  readonly dearPlaces?: boolean;
   readonly subgroups: boolean;
   readonly maxStorageBuffers: number;
   /** Most bytes that one binding holds: larger buffers take several of `maxStorageBuffers`. Default: no limit. */

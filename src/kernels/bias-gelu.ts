@@ -99,7 +99,7 @@ export function biasGeluKernel({
   const key = `biasGelu:${backward}:${params.tanh}:${size}x${lanes}:${bound.map(([name, v]) => `${name}=${wgslType(v.dtype)}`)}`;
   let kernel = cache.get(key);
   if (!kernel) {
-    const form: RowForm = { tree: false, size, subgroups: false, lanes };
+    const form: RowForm = { tree: false, size, subgroups: false, lanes, unroll: true };
     const code = rowCode(KINDS, form, Object.entries(ins), Object.entries(outs));
     kernel = {
       key,

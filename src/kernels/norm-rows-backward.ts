@@ -20,6 +20,7 @@ import {
   baseCode,
   bindingType,
   chooseForm,
+  formKey,
   type RowForm,
   type RowKind,
   rowCode,
@@ -101,8 +102,7 @@ export function normRowsBackwardKernel(call: KernelCall<NormBackwardParams>): Di
   const part = blocks > 1 ? scratch(blocks * n * 8) : null;
   if (part) bound.part = { buffer: part, dtype: 'float32', shape: [blocks * n * 2], strides: [1], offset: 0 };
   const types = Object.entries(bound).map(([name, v]) => `${name}=${wgslType(v.dtype)}`);
-  const way = form.tree ? (form.subgroups ? 'subgroups' : 'tree') : 'line';
-  const kernel = cached(`normRowsBackward:${params.centered}:${way}${form.size}x${form.lanes}:${types}`, () =>
+  const kernel = cached(`normRowsBackward:${params.centered}:${formKey(form)}:${types}`, () =>
     build(form, params.centered, ins, bound),
   );
   const list: Dispatch[] = [

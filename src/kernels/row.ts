@@ -109,25 +109,38 @@ export interface RowForm {
   readonly size: number;
   readonly subgroups: boolean;
   readonly lanes: 1 | 4;
+  /** Loops over single elements take four in a turn. */
+  readonly unroll: boolean;
 }
+
+/** Elements up to which places that read are worth saving, on adapters that compile them slowly. */
+const SMALL = 16384;
 
 /** Elements per row from which a workgroup of a software adapter shares one, where rows are too few for its cores' lanes. */
 const LONG = 512;
 
 export function chooseForm({ outer, n, inner }: RowSpace, target: KernelTarget, vectors: boolean): RowForm {
   const rows = outer * inner;
-  const lanes = vectors ? 4 : 1;
-  const { subgroups } = target;
+  const { subgroups, dearPlaces = false } = target;
+  const lanes = vectors && !(dearPlaces && rows * n <= SMALL) ? 4 : 1;
+  const unroll = !dearPlaces;
   if (target.kind === 'software') {
-    if (rows < 16 && inner === 1 && n >= LONG) return { tree: true, size: 8, subgroups: false, lanes };
+    if (rows < 16 && inner === 1 && n >= LONG)
+      return { tree: true, size: 8, subgroups: false, lanes, unroll };
     // Few rows in small workgroups: each runs on one core.
-    return { tree: false, size: rows >= 1024 ? 64 : 8, subgroups: false, lanes };
+    return { tree: false, size: rows >= 1024 ? 64 : 8, subgroups: false, lanes, unroll };
   }
   if (inner === 1 ? n <= 16 : n <= 64 || rows >= 8192) {
-    return { tree: false, size: 64, subgroups: false, lanes };
+    return { tree: false, size: 64, subgroups: false, lanes, unroll };
   }
   const turns = n / lanes;
-  return { tree: true, size: turns <= 256 ? 32 : turns <= 1024 ? 128 : 256, subgroups, lanes };
+  return { tree: true, size: turns <= 256 ? 32 : turns <= 1024 ? 128 : 256, subgroups, lanes, unroll };
+}
+
+/** A form in the key of a kernel. */
+export function formKey({ tree, size, subgroups, lanes, unroll }: RowForm): string {
+  const way = tree ? (subgroups ? 'subgroups' : 'tree') : 'line';
+  return `${way}${size}x${lanes}${lanes === 1 && !tree && !unroll ? ', not unrolled' : ''}`;
 }
 
 const kernels = new Map<string, Kernel>();
@@ -148,11 +161,10 @@ export function rowDispatch(
   const vectors =
     space.inner === 1 && space.n % 4 === 0 && ins.every(([name, v]) => !wide(name) || v.offset % 4 === 0);
   const form: RowForm = t.line
-    ? { tree: false, size: 64, subgroups: false, lanes: vectors ? 4 : 1 }
+    ? { tree: false, size: 64, subgroups: false, lanes: vectors ? 4 : 1, unroll: true }
     : chooseForm(space, target, vectors);
   const types = [...ins, ...outs].map(([name, v]) => `${name}=${wgslType(v.dtype)}`);
-  const way = form.tree ? (form.subgroups ? 'subgroups' : 'tree') : 'line';
-  const key = `${t.name}:${way}${form.size}x${form.lanes}:${types}`;
+  const key = `${t.name}:${formKey(form)}:${types}`;
   let kernel = kernels.get(key);
   if (!kernel) kernels.set(key, (kernel = build(t, key, form, ins, outs)));
   return [
@@ -293,10 +305,10 @@ export function stepsCode(steps: readonly RowStep[], form: RowForm): { text: str
   return { text: text.join('\n'), shared: shared.join('\n') };
 }
 
-function loop(body: string, { tree, size, lanes }: RowForm): string {
+function loop(body: string, { tree, size, lanes, unroll }: RowForm): string {
   if (tree) return `for (var i = local; i < turns; i += ${size}u) { ${body} }`;
   // Four vectors at a time would gain little and take three times as long to compile.
-  if (lanes === 4) return `for (var i = 0u; i < turns; i++) { ${body} }`;
+  if (lanes === 4 || !unroll) return `for (var i = 0u; i < turns; i++) { ${body} }`;
   return unrolled('i', '0u', 'turns', 1, body);
 }
 

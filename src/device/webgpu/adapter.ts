@@ -85,8 +85,12 @@ export function isSoftware(info: GPUAdapterInfo, name = ''): boolean {
  * Whether a driver compiles a shader when it is first dispatched, on the thread of the device's queue, and keeps it in a cache
  * that other devices read: so Mesa's lavapipe, unless its cache is switched off. Browsers do not let it write one.
  */
-export function compilesLate({ name }: FoundAdapter): boolean {
-  return isNode() && /llvmpipe|lavapipe/i.test(name) && !process.env.MESA_SHADER_CACHE_DISABLE;
+export function compilesLate(found: FoundAdapter): boolean {
+  return isNode() && isLavapipe(found) && !process.env.MESA_SHADER_CACHE_DISABLE;
+}
+
+export function isLavapipe({ name }: FoundAdapter): boolean {
+  return /llvmpipe|lavapipe/i.test(name);
 }
 
 /** The limits of an adapter or device as a plain object. */

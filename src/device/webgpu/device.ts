@@ -19,7 +19,7 @@ import type {
 } from '../types.js';
 import { threadCount } from '../cpu/thread-count.js';
 import { type DispatchWork, dispatchWork } from '../work.js';
-import { type FoundAdapter, compilesLate, findAdapter, limitsOf } from './adapter.js';
+import { compilesLate, type FoundAdapter, findAdapter, isLavapipe, limitsOf } from './adapter.js';
 import { CompileAhead, compileKernel } from './ahead.js';
 import { destroyAtExit, isNode } from './dawn.js';
 import { Faults } from './faults.js';
@@ -161,6 +161,7 @@ export class WebGPUDevice implements Device {
       options.bindingLimit ?? roundDown(Math.min(maxBufferSize, maxStorageBufferBindingSize), 4);
     this.target = {
       kind: found.software ? 'software' : 'gpu',
+      dearPlaces: isLavapipe(found),
       f16: options.f16 !== false && gpu.features.has('shader-f16'),
       subgroups: gpu.features.has('subgroups'),
       maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
