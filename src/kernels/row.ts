@@ -2,8 +2,8 @@
  * Access pattern: every row of [outer, n, inner] (contiguous, the row along n) reduced to a few numbers and then written.
  *
  * A template is a list of steps: folds along the row, statements between them, and loops that write. Rows that lie
- * together and whose length is a multiple of 4 are walked as vectors: on software adapters, for whom a load costs the
- * same whatever its width, that is three times as fast.
+ * together and whose length is a multiple of 4 are walked as vectors: on SwiftShader, for which a load costs the same
+ * whatever its width, that is three times as fast. Small ones are not where each place that reads takes long to compile.
  *
  * A row is one invocation's ('line') or a workgroup's with a tree over its invocations ('tree'). Software adapters pay for
  * barriers and get lines unless rows are few and long; GPUs get lines only where rows are short or their neighbours lie side by
