@@ -26,12 +26,16 @@ import {
   type MatmulJob,
   operands,
   partSize,
+  type Reading,
   readingOf,
   type TextForm,
   type VariantText,
 } from './matmul-text.js';
 import { sumGroups, tilesText } from './matmul-tiles.js';
 import { chooseVariant, type MatmulVariant, matrixShapeFor, REGISTERS, TILES } from './matmul-variants.js';
+
+/** Multiplications up to which a product is small. */
+const SMALL = 2 ** 22;
 
 const cache = new Map<string, Kernel>();
 
@@ -61,7 +65,12 @@ export function matmulDispatches(
   const kPart = Math.max(Math.ceil(k / parts / 32) * 32, 32);
   const layers = Math.max(Math.ceil(k / kPart), 1);
   const split = parts > 1 && layers > 1;
-  const form = formFor(variant, split ? { ...whole, split } : whole, job.epilogue !== undefined);
+  // One kernel for nearly all, where a further one takes longer to compile than it saves.
+  const small = Boolean(target.dearPlaces) && m * n * k * entries <= SMALL && whole.rank === 0 && !sums;
+  const form = formFor(variant, split ? { ...whole, split } : whole, {
+    linear: job.epilogue !== undefined,
+    small,
+  });
   const plan = planOf(variant, form, target, n, m);
   const key = keyOf(plan.key, form);
   let kernel = cache.get(key);
@@ -83,12 +92,17 @@ export function matmulDispatches(
 }
 
 /** The form that a variant takes: not all read and write vectors. */
-function formFor(variant: MatmulVariant, form: TextForm, linear: boolean): TextForm {
+function formFor(
+  variant: MatmulVariant,
+  form: TextForm,
+  { linear, small }: { linear: boolean; small: boolean },
+): TextForm {
   const single = { ...form, vectors: false, residual: form.residual && { ...form.residual, vectors: false } };
   if (!REGISTERS[variant]) return variant === 'rows' ? single : form;
-  const registers = { ...single, a: registersReading(form.a), b: registersReading(form.b) };
+  const reading = (r: Reading): Reading => (small ? 'single' : registersReading(r));
+  const registers = { ...single, a: reading(form.a), b: reading(form.b) };
   // Adapters in software compile a further text for longer than they look for what is not there.
-  if (!linear || form.split || form.activation || form.z) return registers;
+  if (!(linear || small) || form.split || form.activation || form.z) return registers;
   const [, , type] = form.types;
   return {
     ...registers,
