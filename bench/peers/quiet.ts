@@ -16,7 +16,7 @@ const FIRST_PROBES = 100;
 
 /**
  * Dot products of short arrays, eight sums side by side: enough loads, multiplications and additions to fill a core, so
- * that whatever shares it shows up. Takes some 3 ms.
+ * that whatever shares it shows up. Takes some 4 ms.
  */
 const LOOP = `
 const { parentPort } = require('node:worker_threads');

@@ -194,9 +194,10 @@ export function operands(
   else {
     if (form.sums) buffers.push(job.sums!.buffer);
     const { bias, biasStep, residual, z } = epilogue ?? {};
-    // What is bound and not there is never used.
-    if (form.bias) buffers.push((bias ?? a).buffer);
-    if (form.residual) buffers.push((residual ?? a).buffer);
+    // What is not there is never used, and takes a buffer that is bound anyway: the smaller one, which needs fewer pieces.
+    const unused = a.buffer.bytes <= b.buffer.bytes ? a : b;
+    if (form.bias) buffers.push((bias ?? unused).buffer);
+    if (form.residual) buffers.push((residual ?? unused).buffer);
     if (form.z) buffers.push(z!.buffer);
     if (form.bias) params.push(bias?.offset ?? 0, biasStep ?? 1);
     if (form.residual) params.push(residual?.offset ?? 0);
