@@ -2,51 +2,18 @@
  * `npm run bench -- peers`: dawngrad beside other engines, each in a process of its own, on the same adapter, with the same
  * weights and inputs. What they compute is compared before any time counts.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { withEmptyCache } from '../empty-cache.js';
 import type { Options } from '../options.js';
-import { median, record, save, table } from '../report.js';
-import { CASES, type Case, isStep } from './cases.js';
+import { median, save, table } from '../report.js';
+import { CASES, type Case } from './cases.js';
+import { coldPeers } from './cold.js';
+import { COLUMNS, CONTENDERS, command, PATIENCE_MS, python } from './contenders.js';
 import type { EngineInfo } from './engine.js';
 import { Peer } from './peer.js';
 import { DISTURBED, Quiet } from './quiet.js';
+import { runRounds, type Turn } from './rounds.js';
 
 const ROUNDS = 9;
-/** An engine that takes longer over one case gives up on it. */
-const PATIENCE_MS = 600_000;
-
-interface Contender {
-  readonly id: string;
-  readonly ours: boolean;
-  readonly group: 'webgpu' | 'cpu';
-  readonly env?: Record<string, string>;
-}
-
-const CONTENDERS: readonly Contender[] = [
-  { id: 'dawngrad-webgpu', ours: true, group: 'webgpu' },
-  { id: 'jax-webgpu', ours: false, group: 'webgpu' },
-  { id: 'tfjs-webgpu', ours: false, group: 'webgpu' },
-  { id: 'dawngrad-cpu', ours: true, group: 'cpu' },
-  { id: 'dawngrad-cpu-1', ours: true, group: 'cpu', env: { DAWNGRAD_THREADS: '1' } },
-  { id: 'jax-wasm', ours: false, group: 'cpu' },
-  { id: 'tfjs-wasm', ours: false, group: 'cpu' },
-  // Its BLAS counts threads by itself, and a spare one would spin for a tenth of a second into the next engine's turn.
-  { id: 'torch', ours: false, group: 'cpu', env: { OPENBLAS_NUM_THREADS: '1', OMP_NUM_THREADS: '1' } },
-];
-
-const COLUMNS: Record<string, string> = {
-  'dawngrad-webgpu': 'dawngrad',
-  'jax-webgpu': 'jax-js',
-  'tfjs-webgpu': 'TF.js',
-  'dawngrad-cpu': 'dawngrad',
-  'dawngrad-cpu-1': '1 thread',
-  'jax-wasm': 'jax-js',
-  'tfjs-wasm': 'TF.js',
-  torch: 'PyTorch',
-};
-
 export interface PeerRow {
   readonly name: string;
   readonly repeat: number;
@@ -73,20 +40,6 @@ interface Ratio {
 
 export function peersInstalled(): boolean {
   return existsSync(new URL('node_modules/@jax-js/jax/package.json', import.meta.url));
-}
-
-function python(): string | null {
-  for (const path of [process.env.PYTHON, '/usr/bin/python3']) {
-    if (path && spawnSync(path, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0) return path;
-  }
-  return null;
-}
-
-function command(contender: Contender, adapter: string, torch: string | null): [string, string[]] | null {
-  const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-  if (contender.id === 'torch') return torch === null ? null : [torch, [file('torch_step.py')]];
-  const [module, backend] = contender.id.split('-');
-  return [process.execPath, ['--import', 'tsx', file('child.ts'), `${module}-${backend}`, adapter]];
 }
 
 /** Largest difference of two samples, relative to the largest value of the first. */
@@ -160,48 +113,6 @@ export async function benchPeers(options: Options): Promise<void> {
   if (file) console.log(`\nWritten to ${file}`);
 }
 
-/** First steps, each engine and step in a process of its own, with an empty cache of shaders. */
-async function coldPeers(adapter: string, options: Options): Promise<void> {
-  const torch = python();
-  const contenders = CONTENDERS.filter(
-    ({ id, group }) =>
-      (!options.engines || options.engines.test(id)) && (!options.device || group === options.device),
-  );
-  const cases = CASES.filter(
-    (c) => isStep(c) && (options.large || !c.large) && (!options.only || options.only.test(c.name)),
-  );
-  const rows: { name: string; engine: string; startMs: number | null; firstMs: number | null }[] = [];
-  for (const c of cases) {
-    for (const contender of contenders) {
-      const start = command(contender, adapter, torch);
-      if (start === null) continue;
-      const row = await withEmptyCache(async (cache) => {
-        const env = { ...process.env, ...contender.env, ...cache };
-        const peer = new Peer(contender.id, start, env, PATIENCE_MS);
-        const none = { name: c.name, engine: contender.id, startMs: null, firstMs: null };
-        try {
-          if ((await peer.open()) !== null) return null;
-          await peer.ask({ type: 'prepare', case: c }, 'prepared');
-          const { ms } = await peer.ask({ type: 'run', iterations: 1 }, 'ran');
-          return { ...none, startMs: peer.startMs, firstMs: ms };
-        } catch {
-          return none;
-        } finally {
-          peer.close();
-        }
-      });
-      if (row) rows.push(row);
-    }
-  }
-  const cell = (value: number | null): string => (value === null ? '—' : value.toFixed(0));
-  table(
-    `First step of a process on ${adapter}, shader cache empty, ms`,
-    ['', 'engine', 'to open the device', 'first step'],
-    rows.map((r) => [r.name, r.engine, cell(r.startMs), cell(r.firstMs)]),
-  );
-  record(options, 'peers-cold', { adapter, rows }, adapter);
-}
-
 /** Runs one case everywhere: first results, then rounds by turns. */
 async function runCase(
   c: Case,
@@ -239,7 +150,16 @@ async function runCase(
   const running = [...outputs.keys()];
   const counts = new Map<string, number>();
   for (const id of running) counts.set(id, await calibrate(peers.get(id)!, options.seconds));
-  const rounds = await runRounds(running, counts, peers, options.rounds ?? ROUNDS, quiet, options.quiet ?? 0);
+  const turn = async (id: string): Promise<Turn> => {
+    const iterations = counts.get(id)!;
+    const ran = await peers.get(id)!.ask({ type: 'run', iterations }, 'ran');
+    return { ms: ran.ms / iterations, cpuMs: ran.cpuMs / iterations };
+  };
+  const rounds = await runRounds(running, turn, {
+    rounds: options.rounds ?? ROUNDS,
+    quiet,
+    minutes: options.quiet,
+  });
   for (const [id, { turns }] of rounds) {
     ms[id] = median(turns.map((turn) => turn.ms));
     leastMs[id] = Math.min(...turns.map((turn) => turn.ms));
@@ -253,7 +173,9 @@ async function runCase(
     ms,
     leastMs,
     cpuMs,
-    ...(quiet && { quiet: quietness(rounds, quiet) }),
+    ...(quiet && {
+      quiet: Object.fromEntries([...rounds].map(([id, { run, worst }]) => [id, { run, worst: worst! }])),
+    }),
     firstMs,
     ratio: ratios(ms),
     leastRatio: ratios(leastMs),
@@ -266,69 +188,6 @@ async function runCase(
     `webgpu ${format(row.ratio.webgpu)}, cpu ${format(row.ratio.cpu)}${disturbed.join('')}\n`,
   );
   return row;
-}
-
-interface Turn {
-  /** ms per iteration. */
-  readonly ms: number;
-  readonly cpuMs: number;
-  /** ms of the probe, the slower one of before and after; 0 where nobody looked. */
-  readonly probeMs: number;
-}
-
-interface Turns {
-  readonly run: number;
-  readonly turns: readonly Turn[];
-}
-
-/**
- * `rounds` turns of every engine, one after the other, each round beginning with another engine. With `quiet`, a turn
- * waits for a quiet moment and is repeated if it was disturbed, for `minutes`; then each engine's quietest turns count, as the
- * probes before and after them have it, whatever time they took.
- */
-async function runRounds(
-  running: readonly string[],
-  counts: ReadonlyMap<string, number>,
-  peers: ReadonlyMap<string, Peer>,
-  rounds: number,
-  quiet: Quiet | null,
-  minutes: number,
-): Promise<Map<string, Turns>> {
-  const until = performance.now() + minutes * 60_000;
-  const turns = new Map(running.map((id) => [id, [] as Turn[]]));
-  const isLeft = (id: string): boolean => {
-    const all = turns.get(id)!;
-    if (all.length < rounds) return true;
-    if (!quiet || performance.now() > until) return false;
-    return all.filter(({ probeMs }) => quiet.isQuiet(probeMs)).length < rounds;
-  };
-  for (let round = 0; ; round++) {
-    const left = running.map((_, i) => running[(i + round) % running.length]).filter(isLeft);
-    if (left.length === 0) break;
-    for (const id of left) {
-      const before = quiet ? await quiet.wait(until) : 0;
-      const iterations = counts.get(id)!;
-      const ran = await peers.get(id)!.ask({ type: 'run', iterations }, 'ran');
-      const after = quiet ? await quiet.probe() : 0;
-      turns.get(id)!.push({
-        ms: ran.ms / iterations,
-        cpuMs: ran.cpuMs / iterations,
-        probeMs: Math.max(before, after),
-      });
-    }
-  }
-  return new Map(
-    [...turns].map(([id, all]) => [
-      id,
-      { run: all.length, turns: all.toSorted((a, b) => a.probeMs - b.probeMs).slice(0, rounds) },
-    ]),
-  );
-}
-
-function quietness(engines: ReadonlyMap<string, Turns>, { leastMs }: Quiet): PeerRow['quiet'] {
-  const worst = (turns: readonly Turn[]): number =>
-    Math.max(...turns.map(({ probeMs }) => probeMs)) / leastMs;
-  return Object.fromEntries([...engines].map(([id, { run, turns }]) => [id, { run, worst: worst(turns) }]));
 }
 
 /** Warms up, and finds how many iterations fill a round. */

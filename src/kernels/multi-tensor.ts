@@ -28,6 +28,8 @@ import { load, type ParamSpec, store } from './pointwise.js';
 export const CHUNK = 1024;
 /** Most pairs in one dispatch: beyond it the parameters would not fit 256 bytes of uniforms. */
 const MAX_PAIRS = 9;
+/** The same where every place that reads memory takes long to compile. */
+const FEW_PAIRS = 4;
 
 /** Elements of a clock: step, active (0 skips the update), lr, r0 … r4. */
 export const CLOCK = { size: 8, step: 0, active: 1, lr: 2, rates: 3 } as const;
@@ -202,7 +204,8 @@ function updateProgram<P>(t: UpdateTemplate<P>): Program<P & PairOffsets> {
       const kept = outputs.slice(0, first).map((state) => state.buffer);
       const pairs = tensors.map((x, i) => [x.buffer, gradients[i].buffer]);
       const fixed = [clock.buffer, ...kept];
-      const parts = partsOf(pairs, target, { fixed, most: MAX_PAIRS });
+      const most = target.dearPlaces ? FEW_PAIRS : MAX_PAIRS;
+      const parts = partsOf(pairs, target, { fixed, most });
       const longest = Math.max(...parts.map(([from, to]) => to - from));
       for (const [from, to] of parts) {
         const grads = gradients.slice(from, to);

@@ -1,9 +1,10 @@
-/** Compiling ahead: which shaders further devices take, and when they stop. */
+/** Compiling ahead: which device takes which shader, and that none runs. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { compilesLate, type FoundAdapter } from '../../src/device/webgpu/adapter.js';
 import { CompileAhead, type Compiler } from '../../src/device/webgpu/ahead.js';
 import { openWebGPU } from '../../src/device/webgpu/device.js';
-import type { Pipeline } from '../../src/device/webgpu/pipelines.js';
+import type { Pipeline, PipelineHost } from '../../src/device/webgpu/pipelines.js';
 import { tensor } from '../../src/tensor/factories.js';
 import '../../src/index.js';
 
@@ -11,94 +12,145 @@ const kernel = { key: 'k', bindings: [], params: [], workgroupSize: 1, body: '' 
 const pipeline = (label: string, more: Partial<Pipeline> = {}): Pipeline =>
   ({ label, kernel, folded: false, pieces: null, ...more }) as Pipeline;
 
-/** A compiler that notes the names of what it compiles; each takes until `next` is called. */
+/** A device that notes the names of what it compiles; each takes until `next` is called. */
 class Slow {
   readonly ran: string[] = [];
   closed = false;
-  private readonly waiting: (() => void)[] = [];
+  /** Takes no time. */
+  quick = false;
+  private readonly waiting: { resolve: () => void; reject: (reason: Error) => void }[] = [];
+
+  run(name: string): Promise<void> {
+    this.ran.push(name);
+    if (this.quick) return Promise.resolve();
+    return new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }));
+  }
+
   readonly compiler: Compiler = {
-    compile: (name) => {
-      this.ran.push(name);
-      return new Promise<void>((resolve) => this.waiting.push(resolve));
-    },
+    compile: (name) => this.run(name),
     close: async () => {
       this.closed = true;
     },
   };
 
   /** Ends what it is at. */
-  async next(): Promise<void> {
+  async next(error?: Error): Promise<void> {
     await vi.waitUntil(() => this.waiting.length > 0);
-    this.waiting.shift()!();
+    const { resolve, reject } = this.waiting.shift()!;
+    if (error) reject(error);
+    else resolve();
   }
 }
 
-function setUp(names: readonly string[]): {
-  slow: Slow;
-  ahead: CompileAhead;
-  open: ReturnType<typeof vi.fn>;
-} {
-  const slow = new Slow();
-  const open = vi.fn(async () => slow.compiler);
-  const ahead = new CompileAhead(1, open);
-  for (const name of names) ahead.add(pipeline(name));
-  return { slow, ahead, open };
+/** A device that compiles ahead, and a further one. */
+class Two {
+  readonly here = new Slow();
+  readonly further = new Slow();
+  readonly open = vi.fn(async () => this.further.compiler);
+  readonly ahead = new CompileAhead(1, this.open);
+  readonly done: string[] = [];
+
+  /** Asks for shaders of these lengths. */
+  ask(lengths: Readonly<Record<string, number>>): Promise<void>[] {
+    const all = Object.entries(lengths);
+    return all.map(async ([name, length]) => {
+      const here = () => this.here.run(name);
+      await this.ahead.compile(pipeline(name), { length, among: all.length, here });
+      this.done.push(name);
+    });
+  }
 }
 
-const never = () => new Promise<void>(() => {});
-
 describe('compiling ahead', () => {
-  it('takes the last shader first, then the one before, until the first', async () => {
-    const { slow, ahead } = setUp(['a', 'b', 'c']);
-    ahead.submitted(never);
-    for (let i = 0; i < 3; i++) await slow.next();
-    await ahead.close();
-    expect(slow.ran).toEqual(['c', 'b', 'a']);
-    expect(slow.closed).toBe(true);
+  it('shares the shaders between the devices, the longest first, each compiled once', async () => {
+    const two = new Two();
+    two.ask({ first: 1, a: 30, b: 50, c: 20, d: 40, e: 10 });
+    await vi.waitUntil(() => two.further.ran.length === 1);
+    expect(two.here.ran).toEqual(['first']);
+    expect(two.further.ran).toEqual(['b']);
+    await two.here.next();
+    await two.here.next();
+    await vi.waitUntil(() => two.here.ran.length === 3);
+    await two.further.next();
+    await vi.waitUntil(() => two.further.ran.length === 2);
+    expect(two.here.ran).toEqual(['first', 'd', 'a']);
+    expect(two.further.ran).toEqual(['b', 'c']);
+    expect(two.done).toEqual(['first', 'd', 'b']);
+    for (const device of [two.here, two.further, two.here]) await device.next();
+    await two.ahead.close();
+    expect(two.here.ran.concat(two.further.ran).sort()).toEqual(['a', 'b', 'c', 'd', 'e', 'first']);
+    expect(two.done).toHaveLength(6);
+    expect(two.further.closed).toBe(true);
+    expect(two.open).toHaveBeenCalledOnce();
   });
 
-  it('stops when the device has run the batch', async () => {
-    const { slow, ahead } = setUp(['a', 'b', 'c', 'd']);
-    let done = () => {};
-    ahead.submitted(() => new Promise<void>((resolve) => (done = resolve)));
-    await vi.waitUntil(() => slow.ran.length === 1);
-    done();
-    await slow.next();
-    await ahead.close();
-    expect(slow.ran).toEqual(['d']);
-    expect(slow.closed).toBe(true);
+  it('opens a device again for the next batch', async () => {
+    const two = new Two();
+    for (const names of ['abc', 'def']) {
+      two.ask(Object.fromEntries([...names].map((name) => [name, 1])));
+      await two.further.next();
+      await two.further.next();
+      await two.here.next();
+      await two.ahead.close();
+      expect(two.further.closed).toBe(true);
+      expect(two.done.sort().join('')).toBe(names);
+      two.done.length = 0;
+    }
+    expect(two.open).toHaveBeenCalledTimes(2);
   });
 
-  it('leaves what the next batch brings to the next devices', async () => {
-    const { slow, ahead, open } = setUp(['a', 'b', 'c']);
-    ahead.submitted(async () => {});
-    for (const name of ['d', 'e', 'f']) ahead.add(pipeline(name));
-    ahead.start();
-    ahead.start();
-    ahead.submitted(never);
-    await vi.waitUntil(() => slow.ran.includes('f'));
-    expect(open).toHaveBeenCalledTimes(2);
-    expect(slow.ran.filter((name) => name > 'c')).toEqual(['f']);
+  it('leaves one shader or two to their first dispatch, and those that depend on the sizes of buffers', async () => {
+    const two = new Two();
+    await Promise.all(two.ask({ a: 1, b: 2 }));
+    const here = vi.fn();
+    for (const more of [{ folded: true }, { pieces: [2] }]) {
+      await two.ahead.compile(pipeline('c', more), { length: 1, among: 9, here });
+    }
+    expect(two.done).toEqual(['a', 'b']);
+    expect(here).not.toHaveBeenCalled();
+    expect(two.open).not.toHaveBeenCalled();
   });
 
-  it('opens nothing for one shader or two, and leaves those alone that depend on the sizes of buffers', () => {
-    const { ahead, open } = setUp(['a']);
-    const twice = pipeline('b');
-    ahead.add(twice);
-    ahead.add(twice);
-    ahead.add(pipeline('c', { folded: true }));
-    ahead.add(pipeline('d', { pieces: [2] }));
-    ahead.start();
-    ahead.submitted(never);
-    expect(open).not.toHaveBeenCalled();
+  it('opens nothing where shaders are in the cache, and leaves the rest to their first dispatch', async () => {
+    vi.useFakeTimers();
+    const two = new Two();
+    two.here.quick = true;
+    await Promise.all(two.ask({ a: 1, b: 5, c: 4, d: 3, e: 2 }));
+    await two.ahead.close();
+    vi.advanceTimersByTime(10_000);
+    vi.useRealTimers();
+    expect(two.here.ran).toEqual(['a', 'b']);
+    expect(two.open).not.toHaveBeenCalled();
   });
 
-  it('does without where no further device can be opened', async () => {
-    const { ahead, open } = setUp(['a', 'b', 'c']);
-    open.mockRejectedValue(new Error('none left'));
-    ahead.submitted(never);
-    await ahead.close();
-    expect(open).toHaveBeenCalledOnce();
+  it('begins nothing more when it is closed', async () => {
+    const two = new Two();
+    const asked = two.ask({ a: 3, b: 2, c: 1 });
+    const closed = two.ahead.close();
+    await two.here.next();
+    await closed;
+    await Promise.all(asked);
+    expect(two.here.ran).toEqual(['a']);
+  });
+
+  it('compiles all on the device itself where no further one can be opened', async () => {
+    const two = new Two();
+    two.open.mockRejectedValue(new Error('none left'));
+    two.ask({ a: 3, b: 2, c: 1 });
+    for (let i = 0; i < 3; i++) await two.here.next();
+    await two.ahead.close();
+    expect(two.done).toEqual(['a', 'b', 'c']);
+  });
+
+  it('goes on where a shader fails', async () => {
+    const two = new Two();
+    two.ask({ a: 3, b: 2, c: 1 });
+    await two.further.next(new Error('b'));
+    await vi.waitUntil(() => two.further.ran.length === 2);
+    await two.here.next(new Error('a'));
+    await two.further.next();
+    await two.ahead.close();
+    expect(two.done).toEqual(['b', 'a', 'c']);
   });
 });
 
@@ -116,7 +168,7 @@ it("is for Mesa's lavapipe while its cache is on, and for no other adapter", () 
 describe("with devices of Dawn's null backend", () => {
   afterEach(() => vi.restoreAllMocks());
 
-  it('compiles the same shaders, and runs none', async () => {
+  it('compiles the same shaders, and runs none before all are compiled', async () => {
     const device = await openWebGPU({ adapter: 'null' });
     const further = await openWebGPU({ adapter: 'null' });
     const [mine, others] = [device, further].map(({ gpu }) => vi.spyOn(gpu, 'createComputePipelineAsync'));
@@ -127,7 +179,11 @@ describe("with devices of Dawn's null backend", () => {
       vi.spyOn(passes, name),
     );
     const ahead = new CompileAhead(1, async () => further);
-    Object.assign((device as unknown as { recorder: { host: object } }).recorder.host, { ahead });
+    const { host } = (device as unknown as { pipelines: { host: PipelineHost } }).pipelines;
+    const { dispatchNothing } = host;
+    // As slow as a driver that compiles.
+    const slowly: typeof dispatchNothing = (...args) => dispatchNothing(...args).then(() => sleep(60));
+    Object.assign(host, { ahead, dispatchNothing: slowly });
     const x = tensor(
       [
         [1, 2],
@@ -143,7 +199,10 @@ describe("with devices of Dawn's null backend", () => {
     const texts = own.mock.calls.map(([{ code }]) => code);
     for (const [{ code }] of modules.mock.calls) expect(texts).toContain(code);
     expect(direct).toHaveBeenCalledTimes(device.stats().dispatches);
-    expect(indirect).toHaveBeenCalledTimes(others.mock.calls.length);
+    expect(indirect).toHaveBeenCalledTimes(mine.mock.calls.length);
+    expect(Math.max(...indirect.mock.invocationCallOrder)).toBeLessThan(
+      Math.min(...direct.mock.invocationCallOrder),
+    );
     await device.close();
   });
 

@@ -31,6 +31,7 @@ export interface Activation<P> {
 /** A defined activation, for operations that end in one. */
 export interface DefinedActivation {
   readonly definition: Activation<null>;
+  readonly op: Op<[Tensor], null>;
   /** g · f′ of g and what the slope is computed from. */
   readonly slope: Op<[Tensor, Tensor], null>;
 }
@@ -56,8 +57,7 @@ export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> 
       needs(1) && slope.derivative ? mul(mul(g, input(0)), slope.derivative(input(1), p)) : null,
     ],
   });
-  activations.set(def.name, { definition: def, slope: slopeOp } as unknown as DefinedActivation);
-  return defineUnary<P>({
+  const op = defineUnary<P>({
     name: def.name,
     accepts: def.accepts,
     loop: def.loop,
@@ -71,4 +71,6 @@ export function defineActivation<P = null>(def: Activation<P>): Op<[Tensor], P> 
       slopeOp([g, slope.of === 'input' ? input(0) : output()], p),
     ],
   });
+  activations.set(def.name, { definition: def, op, slope: slopeOp } as unknown as DefinedActivation);
+  return op;
 }

@@ -1,6 +1,6 @@
 /** Linear layers as one operation: product, bias, activation or residual; and the gradients of weight and bias as another. */
 import { ShapeError } from '../../device/errors.js';
-import type { SimdModule, SimdUnary, SimdView } from '../../device/types.js';
+import type { Dispatch, KernelCall, SimdModule, SimdUnary, SimdView } from '../../device/types.js';
 import { linearHost, linearKernel, linearWeightsHost, linearWeightsKernel } from '../../kernels/linear.js';
 import type { ActivationText } from '../../kernels/matmul-text.js';
 import { formatShape, numel, sameShape } from '../../tensor/shape.js';
@@ -51,6 +51,20 @@ function textOf(name: LinearActivation): ActivationText {
   return text;
 }
 
+/** One dispatch for all; or the activation in one of its own where a further product takes longer to compile than that saves. */
+function linearDispatches(call: KernelCall<LinearParams>): Dispatch[] {
+  const { activation, keep } = call.params;
+  if (!(activation && keep && call.target.dearPlaces)) {
+    return linearKernel(call, activation && textOf(activation));
+  }
+  const [y, z] = call.outputs;
+  const { kernel } = known(activation).op.definition;
+  return [
+    ...linearKernel({ ...call, outputs: [z] }, null),
+    ...kernel({ ...call, inputs: [z], outputs: [y], params: null }),
+  ];
+}
+
 /** What backward computes the slope from: z, the second output, or y. */
 function slopeSource(name: LinearActivation): SaveName {
   return known(name).definition.slope.of === 'input' ? 'output1' : 'output';
@@ -70,7 +84,7 @@ const linearOp: Op<readonly Tensor[], LinearParams> = defineOp<readonly Tensor[]
     linearHost(matmulHost, inputs, outputs, p, loop && ((n, y, x) => loop(n, y, 0, x, 0, 1, null)));
   },
   simd: linearSimd,
-  kernel: (call) => linearKernel(call, call.params.activation && textOf(call.params.activation)),
+  kernel: linearDispatches,
   work: ([x], [y]) => ({ operations: 2 * x.shape[x.shape.length - 1] * numel(y.shape) }),
   saves: ({ activation }) => (activation ? [0, 1, slopeSource(activation)] : [0, 1]),
   backward({ gradOutputs: [g, gz], params, input, output, needs, inputShapes }) {

@@ -1,8 +1,8 @@
 /**
  * Compiling ahead, for a driver that compiles a shader when it is first dispatched. Mesa's lavapipe does: one shader after
  * another, on the thread of its queue, and keeps each in a cache on disk. A further device of the same adapter has a queue and a
- * thread of its own. It dispatches the last shaders of a batch, no workgroups of them, while the device itself is at the first,
- * and what the one has compiled the other finds in the cache.
+ * thread of its own. So before a batch with new shaders runs, the device and further ones share them, and dispatch no workgroups
+ * of each: what the one has compiled the other finds in the cache.
  */
 import type { Kernel } from '../types.js';
 import { Parameters } from './parameters.js';
@@ -10,8 +10,13 @@ import type { Pipeline, PipelineCache } from './pipelines.js';
 import type { BufferPool } from './pool.js';
 import type { Wait } from './quiet-wait.js';
 
-/** New shaders of a batch from which on a further device is worth opening. */
+/** New shaders from which on compiling ahead is worth it. */
 const WORTH = 3;
+/** A shader that takes longer is not in the cache, and further devices are opened. Milliseconds, as below. */
+const SLOW = 40;
+/** One that takes less is. After so many, one after the other, the rest is left to its first dispatch. */
+const QUICK = 10;
+const ENOUGH = 2;
 /** Bytes of the buffers that stand for real ones. */
 const BYTES = 256;
 const INDIRECT = 256; // GPUBufferUsage.INDIRECT
@@ -22,11 +27,21 @@ export interface Compiler {
   close(): Promise<void>;
 }
 
+/** A shader to be compiled by the driver. */
+interface Job {
+  readonly pipeline: Pipeline;
+  /** Characters of its text, by which the dear ones go first. */
+  readonly length: number;
+  /** Compiles it on the device that needs it. */
+  readonly here: () => Promise<void>;
+  readonly done: () => void;
+}
+
 export class CompileAhead {
-  /** New pipelines of a batch, in the order of their dispatches. */
-  private jobs = new Set<Pipeline>();
-  private started = false;
-  private readonly working = new Set<Promise<void>>();
+  private readonly jobs: Job[] = [];
+  private here: Promise<void> | null = null;
+  private readonly elsewhere = new Set<Promise<void>>();
+  private help: ReturnType<typeof setTimeout> | null = null;
 
   /**
    * @param devices at most so many at a time
@@ -37,87 +52,127 @@ export class CompileAhead {
     private readonly open: () => Promise<Compiler>,
   ) {}
 
-  /** Notes that a pipeline is dispatched for the first time. */
-  add(pipeline: Pipeline): void {
+  /**
+   * Resolves when the driver has compiled a pipeline, on whichever device, or when that is better left to its first dispatch.
+   *
+   * @param options.length characters of its text
+   * @param options.among how many pipelines are being made
+   * @param options.here compiles it on the device that needs it
+   */
+  compile(
+    pipeline: Pipeline,
+    { length, among, here }: { length: number; among: number; here: () => Promise<void> },
+  ): Promise<void> {
     // What is folded, or bound in pieces, depends on the sizes of buffers.
-    if (!pipeline.folded && pipeline.pieces === null) this.jobs.add(pipeline);
+    if (pipeline.folded || pipeline.pieces !== null) return Promise.resolve();
+    if (among < WORTH && this.here === null) return Promise.resolve();
+    return new Promise((done) => {
+      this.jobs.push({ pipeline, length, here, done });
+      this.here ??= this.workHere();
+      this.help ??= setTimeout(() => this.callHelp(), SLOW);
+    });
   }
 
-  /** Begins with what was noted so far, if it is enough. */
-  start(): void {
-    const { jobs } = this;
-    if (this.started || jobs.size < WORTH) return;
-    this.started = true;
-    const devices = Math.min(this.devices, Math.floor(jobs.size / 2));
-    for (let i = 0; i < devices; i++) {
-      const working = this.work(jobs)
-        // The device itself comes across whatever is wrong with a shader, and says so.
-        .catch(() => {})
-        .then(() => void this.working.delete(working));
-      this.working.add(working);
-    }
-  }
-
-  /** The dispatches noted so far are on their way; `done` resolves when the device has run them. */
-  submitted(done: () => Promise<unknown>): void {
-    this.start();
-    const { jobs } = this;
-    const stop = () => jobs.clear();
-    if (this.started) done().then(stop, stop);
-    if (jobs.size > 0) this.jobs = new Set();
-    this.started = false;
-  }
-
-  /** Resolves when nothing is compiled any more. */
+  /** Begins nothing more; resolves when nothing is compiled any more. */
   async close(): Promise<void> {
-    await Promise.all(this.working);
+    this.leave();
+    await Promise.all([this.here, ...this.elsewhere]);
   }
 
-  /** Compiles from the end, until nothing is left. */
-  private async work(jobs: Set<Pipeline>): Promise<void> {
-    const compiler = await this.open();
-    try {
-      for (;;) {
-        const last = [...jobs].pop();
-        if (last === undefined) return;
-        jobs.delete(last);
-        await compiler.compile(last.label, last.kernel);
-      }
-    } finally {
-      await compiler.close();
+  private async workHere(): Promise<void> {
+    let quick = 0;
+    for (let job = this.next(); job; job = this.next()) {
+      const started = performance.now();
+      await finish(job, job.here);
+      quick = performance.now() - started < QUICK ? quick + 1 : 0;
+      if (quick >= ENOUGH && this.elsewhere.size === 0) this.leave();
     }
+    this.here = null;
+    if (this.help) clearTimeout(this.help);
+    this.help = null;
+  }
+
+  private callHelp(): void {
+    this.help = null;
+    const worth = Math.min(this.devices, Math.floor(this.jobs.length / 2));
+    while (this.elsewhere.size < worth) {
+      const working = this.workElsewhere().then(() => void this.elsewhere.delete(working));
+      this.elsewhere.add(working);
+    }
+  }
+
+  private async workElsewhere(): Promise<void> {
+    // Where no device is to be had, the others do without.
+    const compiler = await this.open().catch(() => null);
+    if (compiler === null) return;
+    for (let job = this.next(); job; job = this.next()) {
+      const { label, kernel } = job.pipeline;
+      await finish(job, () => compiler.compile(label, kernel));
+    }
+    await compiler.close().catch(() => {});
+  }
+
+  /** Leaves the rest to its first dispatch. */
+  private leave(): void {
+    for (const { done } of this.jobs.splice(0)) done();
+  }
+
+  /** The longest that is left. */
+  private next(): Job | undefined {
+    const { jobs } = this;
+    if (jobs.length === 0) return undefined;
+    const longest = jobs.reduce((a, b) => (b.length > a.length ? b : a));
+    jobs.splice(jobs.indexOf(longest), 1);
+    return longest;
   }
 }
 
-/** Compiles a kernel, with all that the driver leaves to its first dispatch: nothing of it runs. */
-export async function compileKernel(
-  { gpu, pipelines, pool, wait }: { gpu: GPUDevice; pipelines: PipelineCache; pool: BufferPool; wait: Wait },
-  op: string,
-  kernel: Kernel,
+async function finish({ done }: Job, compile: () => Promise<void>): Promise<void> {
+  try {
+    await compile();
+  } catch {
+    // The first real dispatch comes across whatever is wrong with a shader, and says so.
+  }
+  done();
+}
+
+interface Parts {
+  readonly gpu: GPUDevice;
+  readonly pipelines: PipelineCache;
+  readonly pool: BufferPool;
+  readonly wait: Wait;
+}
+
+/** Compiles a kernel with all that the driver leaves to its first dispatch: nothing of it runs. */
+export async function compileKernel(parts: Parts, op: string, kernel: Kernel): Promise<void> {
+  const pipeline = parts.pipelines.get(kernel, false, [], op);
+  await parts.pipelines.settled();
+  if (pipeline.gpu !== null) await dispatchNothing(parts, pipeline, pipeline.gpu);
+}
+
+/** Dispatches no workgroups of a pipeline, and waits for the driver. */
+export async function dispatchNothing(
+  { gpu, pipelines, pool, wait }: Parts,
+  pipeline: Pipeline,
+  made: GPUComputePipeline,
 ): Promise<void> {
-  const blocks = kernel.bindings.map(() => pool.take(BYTES, op));
-  const pipeline = pipelines.get(kernel, false, blocks, op);
+  const { kernel, label } = pipeline;
+  const blocks = kernel.bindings.map(() => pool.take(BYTES, label));
   const parameters = new Parameters(gpu, pipelines);
   // Three zeros. Where Dawn sees that there are no workgroups, it prints a warning.
-  const workgroups = gpu.createBuffer({ label: op, size: 12, usage: INDIRECT });
-  await pipelines.settled();
-  if (pipeline.gpu !== null) {
-    const start = parameters.store(
-      pipeline,
-      kernel.params.map(() => 0),
-      0,
-    );
-    parameters.upload();
-    const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    pass.setPipeline(pipeline.gpu);
-    pass.setBindGroup(0, pipelines.group(pipeline, blocks));
-    parameters.set(pass, pipeline, start);
-    pass.dispatchWorkgroupsIndirect(workgroups, 0);
-    pass.end();
-    gpu.queue.submit([encoder.finish()]);
-    await wait(gpu.queue.onSubmittedWorkDone());
-  }
+  const workgroups = gpu.createBuffer({ label, size: 12, usage: INDIRECT });
+  const zeros = kernel.params.map(() => 0);
+  const start = parameters.store(pipeline, zeros, 0);
+  parameters.upload();
+  const encoder = gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(made);
+  pass.setBindGroup(0, pipelines.group(pipeline, blocks));
+  parameters.set(pass, pipeline, start);
+  pass.dispatchWorkgroupsIndirect(workgroups, 0);
+  pass.end();
+  gpu.queue.submit([encoder.finish()]);
+  await wait(gpu.queue.onSubmittedWorkDone());
   workgroups.destroy();
   parameters.destroy();
   for (const block of blocks) pool.give(block);

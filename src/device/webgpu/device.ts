@@ -20,7 +20,7 @@ import type {
 import { threadCount } from '../cpu/thread-count.js';
 import { type DispatchWork, dispatchWork } from '../work.js';
 import { compilesLate, type FoundAdapter, findAdapter, isLavapipe, limitsOf } from './adapter.js';
-import { CompileAhead, compileKernel } from './ahead.js';
+import { CompileAhead, compileKernel, dispatchNothing } from './ahead.js';
 import { destroyAtExit, isNode } from './dawn.js';
 import { Faults } from './faults.js';
 import { contiguousView, elements, narrow, widen } from './half.js';
@@ -87,13 +87,14 @@ const DTYPES: ReadonlySet<DType> = new Set(['float32', 'float16', 'int32', 'uint
  */
 export async function openWebGPU(options: WebGPUOptions = {}): Promise<WebGPUDevice> {
   const found = await findAdapter(options.adapter);
-  if (!compilesLate(found)) return openOn(found, options);
+  const further = compilesLate(found) ? threadCount() - 1 : 0;
+  if (further === 0) return openOn(found, options);
   const another = async (): Promise<WebGPUDevice> => {
     const adapter = await found.gpu.requestAdapter();
     if (!adapter) throw new DeviceError(`openWebGPU: expected ${found.name} once more, got none`);
     return openOn({ ...found, adapter }, options);
   };
-  return openOn(found, options, new CompileAhead(threadCount() - 1, another));
+  return openOn(found, options, new CompileAhead(further, another));
 }
 
 async function openOn(
@@ -174,19 +175,19 @@ export class WebGPUDevice implements Device {
     this.wait = isNode() && found.software ? quietWait() : plainWait;
     const { wait } = this;
     const faults = (this.faults = new Faults(gpu));
-    const pipelines = (this.pipelines = new PipelineCache({
+    const pipelines: PipelineCache = (this.pipelines = new PipelineCache({
       gpu,
       faults,
       immediates,
       bindingLimit,
       debug: options.debug ?? false,
       wait,
+      ahead,
+      dispatchNothing: (pipeline, made) =>
+        dispatchNothing({ gpu, pipelines, pool: this.pool, wait }, pipeline, made),
       ready: () => this.recorder.submitIfFull(),
     }));
-    this.recorder = new Recorder(
-      { device: this, gpu, faults, pipelines, ahead, wait },
-      options.batchSize ?? 256,
-    );
+    this.recorder = new Recorder({ device: this, gpu, faults, pipelines, wait }, options.batchSize ?? 256);
     this.pool = new BufferPool({
       gpu,
       faults,

@@ -2,6 +2,7 @@
 import { DeviceError } from '../errors.js';
 import { pieceBytes, piecesOf } from '../pieces.js';
 import type { Kernel } from '../types.js';
+import type { CompileAhead } from './ahead.js';
 import type { Faults } from './faults.js';
 import type { Block } from './pool.js';
 import type { Wait } from './quiet-wait.js';
@@ -48,6 +49,10 @@ export interface PipelineHost {
   /** Compare the WGSL of equal keys. */
   readonly debug: boolean;
   readonly wait: Wait;
+  /** Null where the driver compiles when pipelines are made. */
+  readonly ahead: CompileAhead | null;
+  /** Has the driver do what it leaves to the first dispatch of a pipeline. */
+  dispatchNothing(pipeline: Pipeline, made: GPUComputePipeline): Promise<void>;
   /** Called when nothing compiles any more. */
   ready(): void;
 }
@@ -236,8 +241,11 @@ export class PipelineCache {
         compute: { module, entryPoint: 'main' },
       })
       .then(
-        (done) => {
-          pipeline.gpu = done;
+        async (made) => {
+          const here = () => this.host.dispatchNothing(pipeline, made);
+          const among = this.compiling.size;
+          await this.host.ahead?.compile(pipeline, { length: code.length, among, here });
+          pipeline.gpu = made;
         },
         async (error: unknown) => {
           pipeline.failed = true;

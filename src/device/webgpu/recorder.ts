@@ -3,7 +3,6 @@ import { DeviceError } from '../errors.js';
 import { tracing } from '../tracing.js';
 import type { Device, DeviceBuffer, Dispatch } from '../types.js';
 import type { DispatchWork } from '../work.js';
-import type { CompileAhead } from './ahead.js';
 import type { Faults } from './faults.js';
 import { Parameters } from './parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
@@ -57,8 +56,6 @@ export interface RecorderHost {
   readonly gpu: GPUDevice;
   readonly faults: Faults;
   readonly pipelines: PipelineCache;
-  /** Null where the driver compiles when pipelines are made. */
-  readonly ahead: CompileAhead | null;
   readonly wait: Wait;
 }
 
@@ -118,7 +115,6 @@ export class Recorder {
           `got ${buffers.length} and ${params.length}`,
       );
     }
-    if (pipeline.gpu === null) this.host.ahead?.add(pipeline);
     const group = this.host.pipelines.group(pipeline, blocks);
     let [x, y] = [workgroups, 1];
     if (folded) [x, y] = foldWorkgroups(workgroups, limit);
@@ -168,7 +164,6 @@ export class Recorder {
   async flush(): Promise<void> {
     const batch = this.batch;
     while (this.commands.length > 0 && this.batch === batch && this.host.faults.dead === null) {
-      this.host.ahead?.start();
       if (!this.host.pipelines.idle) await this.host.pipelines.settled();
       else if (this.times?.oneByOne) await this.runOneByOne(this.times);
       else this.submit();
@@ -239,7 +234,6 @@ export class Recorder {
     this.host.faults.context(() => describe(commands));
     this.parameters.upload();
     this.encode(commands, this.parameters);
-    this.host.ahead?.submitted(() => this.host.wait(this.host.gpu.queue.onSubmittedWorkDone()));
     this.forget();
     this.encodeMs += performance.now() - started;
   }
