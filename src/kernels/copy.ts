@@ -54,15 +54,18 @@ export const copyProgram: Program<null> = {
   kernel({ inputs: [x], outputs: [y], target }: KernelCall<null>): Dispatch[] {
     const n = numel(y.shape);
     const space = collapse(y.shape, [x, y]);
-    const from = wgslType(x.dtype);
-    const to = wgslType(y.dtype);
+    // Without conversion one kernel serves all types of four bytes.
+    const same = x.dtype === y.dtype && x.dtype !== 'float16';
+    const from = same ? 'u32' : wgslType(x.dtype);
+    const to = same ? 'u32' : wgslType(y.dtype);
+    const toBool = y.dtype === 'bool' && !same;
     const rank = space.shape.length;
     const width = spanWidth(target);
-    const key = `copy:${rank}:${from}:${to}:${y.dtype === 'bool'}:${width}`;
+    const key = `copy:${rank}:${from}:${to}:${toBool}:${width}`;
     let kernel = cache.get(key);
     if (!kernel) {
       const { params, code } = offsetsCode(rank, ['x', 'y']);
-      const value = store(to, convert(from, to, y.dtype === 'bool', load(from, 'x[at_x]')));
+      const value = store(to, convert(from, to, toBool, load(from, 'x[at_x]')));
       kernel = {
         key,
         bindings: [
