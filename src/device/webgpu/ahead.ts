@@ -17,6 +17,8 @@ const SLOW = 40;
 /** One that takes less is. After so many, one after the other, the rest is left to its first dispatch. */
 const QUICK = 10;
 const ENOUGH = 2;
+/** A further device is kept for so long after its last shader: more often come soon after the first. */
+const PATIENCE = 500;
 /** Bytes of the buffers that stand for real ones. */
 const BYTES = 256;
 const INDIRECT = 256; // GPUBufferUsage.INDIRECT
@@ -42,6 +44,9 @@ export class CompileAhead {
   private here: Promise<void> | null = null;
   private readonly elsewhere = new Set<Promise<void>>();
   private help: ReturnType<typeof setTimeout> | null = null;
+  /** Wake further devices that have nothing to do. */
+  private readonly idle = new Set<() => void>();
+  private closed = false;
 
   /**
    * @param devices at most so many at a time
@@ -68,6 +73,8 @@ export class CompileAhead {
     if (among < WORTH && this.here === null) return Promise.resolve();
     return new Promise((done) => {
       this.jobs.push({ pipeline, length, here, done });
+      const [wake] = this.idle;
+      wake?.();
       this.here ??= this.workHere();
       this.help ??= setTimeout(() => this.callHelp(), SLOW);
     });
@@ -76,6 +83,8 @@ export class CompileAhead {
   /** Begins nothing more; resolves when nothing is compiled any more. */
   async close(): Promise<void> {
     this.leave();
+    this.closed = true;
+    for (const wake of this.idle) wake();
     await Promise.all([this.here, ...this.elsewhere]);
   }
 
@@ -105,11 +114,33 @@ export class CompileAhead {
     // Where no device is to be had, the others do without.
     const compiler = await this.open().catch(() => null);
     if (compiler === null) return;
-    for (let job = this.next(); job; job = this.next()) {
+    for (let job = this.next(); job; job = await this.nextSoon()) {
       const { label, kernel } = job.pipeline;
       await finish(job, () => compiler.compile(label, kernel));
     }
     await compiler.close().catch(() => {});
+  }
+
+  /** The longest that is left, or what comes soon. */
+  private async nextSoon(): Promise<Job | undefined> {
+    const until = performance.now() + PATIENCE;
+    while (this.jobs.length === 0 && !this.closed && performance.now() < until) {
+      await this.woken(until - performance.now());
+    }
+    return this.next();
+  }
+
+  private woken(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.idle.delete(wake);
+        resolve();
+      };
+      this.idle.add(wake);
+      const timer: unknown = setTimeout(wake, ms);
+      // In Node.js the process is not to wait for it.
+      (timer as { unref?: () => void }).unref?.();
+    });
   }
 
   /** Leaves the rest to its first dispatch. */
