@@ -206,6 +206,7 @@ export {
 export { type DeviceSurvey, type OpenOptions, surveyDevices } from './device/open.js';
 export type { HostPart, Phase } from './device/tracing.js';
 export type {
+  Capture,
   Device,
   DeviceBuffer,
   DeviceInfo,
@@ -219,10 +220,14 @@ export type {
   ProfiledDispatch,
   Profiling,
   Program,
+  Recording,
   SimdBinary,
+  SimdBinaryWith,
   SimdModule,
   SimdUnary,
+  SimdUnaryWith,
   SimdView,
+  SubgroupMatrix,
   View,
   WgslType,
   Work,

@@ -20,6 +20,7 @@ export {
   type ShuffleOptions,
 } from './dataset.js';
 export { DatasetBatches, type DatasetPosition } from './dataset-batches.js';
+export type { StreamSource } from './dataset-source.js';
 export {
   chooseColumns,
   collectDocuments,

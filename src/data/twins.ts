@@ -5,6 +5,8 @@ import { BandIndex, estimateJaccard, minHash, wordShingles } from './minhash.js'
  * A key for each text, the same for texts that are nearly the same, directly or through others between them.
  *
  * Similarity is that of runs of five words, estimated from MinHash signatures to about ±0.04.
+ *
+ * @param texts in any order
  * @param options.threshold Jaccard similarity from which two texts are twins; 0.5 by default
  * @returns keys by text, as a further group for `splitDocuments`
  * @example
@@ -12,10 +14,8 @@ import { BandIndex, estimateJaccard, minHash, wordShingles } from './minhash.js'
  * const twins = new Map(documents.map((document, i) => [document, keys[i]]));
  * const split = splitDocuments(documents, { group: (document) => [document.group, twins.get(document)!] });
  */
-export function twinKeys(
-  texts: Iterable<string>,
-  { threshold = 0.5 }: { threshold?: number } = {},
-): string[] {
+export function twinKeys(texts: Iterable<string>, options: { threshold?: number } = {}): string[] {
+  const { threshold = 0.5 } = options;
   const index = new BandIndex(threshold);
   const signatures: Uint32Array[] = [];
   // Disjoint sets: each text points to an earlier one of its set, the first to itself.

@@ -62,7 +62,7 @@ export function measureStep<M extends Module>(
  *
  * @param make builds the classifier, without asking for a device
  * @param tokens length of the document
- * @param target whose scratch memory counts, too; default that of an ordinary GPU, null for none
+ * @param options.target whose scratch memory counts, too; default that of an ordinary GPU, null for none
  * @example
  * const { peakBytes } = chunkMemory(() => new ChunkClassifier(encoder()), 106_578, { chunk: 512 });
  */

@@ -1,13 +1,13 @@
 /** The namespace `models`: whole models, one file each. */
 
 export type { CausalForwardOptions, CausalLM, CausalLMConfig } from './causal-lm.js';
+export { CharLSTM, type CharLSTMConfig, type LSTMState } from './char-lstm.js';
 export {
   Block,
   CausalSelfAttention,
   CharTransformer,
   type CharTransformerConfig,
 } from './char-transformer.js';
-export { CharLSTM, type CharLSTMConfig, type LSTMState } from './char-lstm.js';
 export {
   type BatchDocumentsOptions,
   batchDocuments,
@@ -31,6 +31,7 @@ export {
   type TransformerChunkConfig,
   TransformerChunkEncoder,
 } from './chunk-encoders.js';
+export { chunkMemory, measureStep, type StepMemory } from './chunk-memory.js';
 export {
   AttentionPooling,
   type ChunkGrid,
@@ -42,7 +43,6 @@ export {
   type PoolingLayersConfig,
   TransformerPooling,
 } from './chunk-pooling.js';
-export { chunkMemory, measureStep, type StepMemory } from './chunk-memory.js';
 export { ChunkStateCache, type ChunkStatesOptions } from './chunk-states.js';
 export { type GeneratedToken, type GenerateTextOptions, generate, generateText } from './generate.js';
 export type { GenerateOptions } from './generate-options.js';
@@ -72,6 +72,7 @@ export {
   type TransformerDecodeOptions,
 } from './transformer-decode.js';
 export {
+  type DecoderLayerOptions,
   sinusoids,
   TransformerDecoder,
   TransformerDecoderLayer,
@@ -79,4 +80,10 @@ export {
   TransformerEncoderLayer,
   type TransformerLayerConfig,
 } from './transformer-layers.js';
-export { type WindowBatch, WindowClassifier, type WindowConfig, windowBatch } from './window-classifier.js';
+export {
+  type WindowBatch,
+  WindowClassifier,
+  type WindowConfig,
+  type WindowLayer,
+  windowBatch,
+} from './window-classifier.js';

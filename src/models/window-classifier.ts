@@ -81,7 +81,7 @@ function check(config: WindowConfig): void {
  * over its reverse. Longformer takes one softmax over neighbours and global tokens together; here they are two branches,
  * so that both are the fused operation, in memory that grows with T and not with T · W.
  */
-class WindowLayer extends Module {
+export class WindowLayer extends Module {
   readonly norm1: LayerNorm;
   readonly back: Linear;
   readonly ahead: Linear;

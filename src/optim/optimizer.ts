@@ -143,8 +143,8 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
    * @param options.foundInf a float32 scalar on the device; where it is not 0, nothing is updated and no step counted
    *   (see GradScaler)
    */
-  step({ foundInf }: { readonly foundInf?: Tensor } = {}): void {
-    inPhase('optimizer', () => this.update(foundInf));
+  step(options: { readonly foundInf?: Tensor } = {}): void {
+    inPhase('optimizer', () => this.update(options.foundInf));
   }
 
   private update(foundInf: Tensor | undefined): void {

@@ -149,24 +149,24 @@ export interface LabelledTexts {
 
 /**
  * Fits with each λ and keeps the one that does best on the validation texts: a baseline at its best is the one to beat.
+ *
+ * @param train what is fitted
+ * @param validation by what λ is chosen
  * @param options.l2 the values tried, by default 10 to 0.001; of equals the larger
  * @param options.metric average precision by default
  */
 export async function tuneBow(
   train: LabelledTexts,
   validation: LabelledTexts,
-  {
-    l2 = [10, 1, 0.1, 0.01, 0.001],
-    metric = prAuc,
-    ...options
-  }: Omit<BowOptions, 'l2'> & { l2?: readonly number[]; metric?: Metric } = {},
+  options: Omit<BowOptions, 'l2'> & { l2?: readonly number[]; metric?: Metric } = {},
 ): Promise<{ model: BowClassifier; l2: number; tried: { l2: number; value: number }[] }> {
-  const { vectors, rows } = await BowVectors.fit(train.texts, options);
+  const { l2 = [10, 1, 0.1, 0.01, 0.001], metric = prAuc, ...rest } = options;
+  const { vectors, rows } = await BowVectors.fit(train.texts, rest);
   const held = validation.texts.map((text) => vectors.row(text));
   const tried: { l2: number; value: number }[] = [];
   let best: { model: BowClassifier; l2: number; value: number } | null = null;
   for (const strength of [...l2].sort((a, b) => b - a)) {
-    const model = await BowClassifier.fitRows(vectors, rows, train.labels, { ...options, l2: strength });
+    const model = await BowClassifier.fitRows(vectors, rows, train.labels, { ...rest, l2: strength });
     const value = metric(model.logitsOf(held), validation.labels);
     tried.push({ l2: strength, value });
     if (best === null || value > best.value) best = { model, l2: strength, value };

@@ -177,17 +177,15 @@ export function formatMetricRows(rows: readonly MetricRow[]): string {
 
 /**
  * The sections of `dawngrad report`: table, curves, calibration and confusion.
+ *
+ * @param models of which the first is compared with the others
  * @param options.rows what `measureModels` gave, where it has been asked already
  */
 export function classifierSections(
   models: readonly ScoredModel[],
-  {
-    calibration,
-    rows: measured,
-    ...options
-  }: ReportOptions & { calibration?: CalibrationOptions; rows?: readonly MetricRow[] } = {},
+  options: ReportOptions & { calibration?: CalibrationOptions; rows?: readonly MetricRow[] } = {},
 ): HtmlSection[] {
-  const rows = measured ?? measureModels(models, options);
+  const { calibration, rows = measureModels(models, options) } = options;
   const confidence = Math.round(100 * (options.confidence ?? 0.95));
   return [
     {

@@ -114,6 +114,7 @@ export {
 export { Asha, type AshaOptions, type Job, type RungOptions, rungBudgets } from './tune-asha.js';
 export {
   type ChoiceDistribution,
+  type Condition,
   type Distribution,
   type FixedValue,
   type NumberDistribution,

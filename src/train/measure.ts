@@ -23,9 +23,14 @@ const LARGER: CharTransformerConfig = { ...SHAPES, blockSize: 64, layers: 2, dim
 /**
  * Times captured training steps of two models on a device.
  *
+ * @param device which is opened, and stays so
  * @param options.seconds least time to spend on each model after its kernels are compiled; default 0.5
  */
-export async function measureDevice(device: Device, { seconds = 0.5 } = {}): Promise<DeviceSpeed> {
+export async function measureDevice(
+  device: Device,
+  options: { seconds?: number } = {},
+): Promise<DeviceSpeed> {
+  const { seconds = 0.5 } = options;
   const random = defaultGenerator.getState();
   try {
     return {
