@@ -40,16 +40,13 @@ export async function coldPeers(adapter: string, options: Options): Promise<void
   const quiet = minutes === undefined ? null : await Quiet.open();
   const rows: ColdRow[] = [];
   for (const c of cases) {
-    const starts = new Map(contenders.map(({ id }) => [id, [] as number[]]));
-    const turn = async (id: string): Promise<Turn | null> => {
+    const turn = (id: string): Promise<First | null> => {
       const contender = contenders.find((one) => one.id === id)!;
-      const first = await firstStep(contender, command(contender, adapter, torch)!, c);
-      if (first) starts.get(id)!.push(first.startMs);
-      return first;
+      return firstStep(contender, command(contender, adapter, torch)!, c);
     };
     const ids = contenders.map(({ id }) => id);
     const results = await runRounds(ids, turn, { rounds, quiet, minutes });
-    for (const engine of ids) rows.push(rowOf(c.name, engine, results.get(engine), starts.get(engine)!));
+    for (const engine of ids) rows.push(rowOf(c.name, engine, results.get(engine)));
   }
   await quiet?.close();
   const cell = (value: number | null): string => (value === null ? '—' : value.toFixed(0));
@@ -68,14 +65,14 @@ export async function coldPeers(adapter: string, options: Options): Promise<void
   record(options, 'peers-cold', { adapter, rows }, adapter);
 }
 
-function rowOf(name: string, engine: string, result: Turns | undefined, starts: readonly number[]): ColdRow {
+function rowOf(name: string, engine: string, result: Turns<First> | undefined): ColdRow {
   if (!result) return { name, engine, startMs: null, firstMs: null, leastMs: null, run: 0, worst: null };
   const times = result.turns.map(({ ms }) => ms);
   const { run, worst } = result;
   return {
     name,
     engine,
-    startMs: median([...starts]),
+    startMs: median(result.turns.map(({ startMs }) => startMs)),
     firstMs: median(times),
     leastMs: Math.min(...times),
     run,

@@ -8,14 +8,9 @@ export interface Turn {
   readonly cpuMs: number;
 }
 
-interface Timed extends Turn {
-  /** ms of the probe, the slower one of before and after; 0 where nobody looked. */
-  readonly probeMs: number;
-}
-
-export interface Turns {
+export interface Turns<T extends Turn> {
   readonly run: number;
-  readonly turns: readonly Turn[];
+  readonly turns: readonly T[];
   /** How much the most disturbed of the turns was slowed down (1: not at all); null where nobody looked. */
   readonly worst: number | null;
 }
@@ -27,13 +22,14 @@ export interface Turns {
  *
  * @param turn lets an engine take a turn; null where it cannot, and is left out from then on
  */
-export async function runRounds(
+export async function runRounds<T extends Turn>(
   engines: readonly string[],
-  turn: (engine: string) => Promise<Turn | null>,
+  turn: (engine: string) => Promise<T | null>,
   { rounds, quiet, minutes = 0 }: { rounds: number; quiet: Quiet | null; minutes?: number },
-): Promise<Map<string, Turns>> {
+): Promise<Map<string, Turns<T>>> {
   const until = performance.now() + minutes * 60_000;
-  const turns = new Map(engines.map((id) => [id, [] as Timed[]]));
+  // probeMs: the slower probe of before and after; 0 where nobody looked.
+  const turns = new Map(engines.map((id) => [id, [] as { turn: T; probeMs: number }[]]));
   const isLeft = (id: string): boolean => {
     const all = turns.get(id);
     if (!all) return false;
@@ -48,7 +44,7 @@ export async function runRounds(
       const before = quiet ? await quiet.wait(until) : 0;
       const ran = await turn(id);
       const after = quiet ? await quiet.probe() : 0;
-      if (ran) turns.get(id)!.push({ ...ran, probeMs: Math.max(before, after) });
+      if (ran) turns.get(id)!.push({ turn: ran, probeMs: Math.max(before, after) });
       else turns.delete(id);
     }
   }
@@ -56,7 +52,7 @@ export async function runRounds(
     [...turns].map(([id, all]) => {
       const counted = all.toSorted((a, b) => a.probeMs - b.probeMs).slice(0, rounds);
       const worst = quiet && counted[counted.length - 1].probeMs / quiet.leastMs;
-      return [id, { run: all.length, turns: counted, worst }];
+      return [id, { run: all.length, turns: counted.map(({ turn }) => turn), worst }];
     }),
   );
 }
