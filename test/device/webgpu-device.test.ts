@@ -296,6 +296,38 @@ describe.skipIf(problem !== null)(
         expect(device.stats().submits).toBeGreaterThan(0);
       });
 
+      test('submits a short batch first, then longer ones, and begins anew after a read', async () => {
+        const x = upload(device, [0]);
+        const add1 = () => device.execute(affine, [], [view(x, [1])], { factor: 1, shift: 1 });
+        add1();
+        expect(await floats(device, x, 1)).toEqual([1]);
+        const lengths = (dispatches: number): number[] => {
+          const found: number[] = [];
+          for (let i = 0, last = 0, before = device.stats().submits; i < dispatches; i++) {
+            add1();
+            const { submits } = device.stats();
+            if (submits === before) continue;
+            before = submits;
+            found.push(i + 1 - last);
+            last = i + 1;
+          }
+          return found;
+        };
+        expect(lengths(16 + 32 + 64 + 128 + 2 * 256 + 5)).toEqual([16, 32, 64, 128, 256, 256]);
+        expect(await floats(device, x, 1)).toEqual([1 + 16 + 32 + 64 + 128 + 2 * 256 + 5]);
+        expect(lengths(20)).toEqual([16]);
+        await device.synchronize();
+        const short = await openWebGPU({ adapter: ADAPTER, batchSize: 4 });
+        const y = upload(short, [0]);
+        for (let i = 0; i < 3; i++) short.execute(affine, [], [view(y, [1])], { factor: 1, shift: 1 });
+        await short.synchronize();
+        const { submits } = short.stats();
+        for (let i = 0; i < 9; i++) short.execute(affine, [], [view(y, [1])], { factor: 1, shift: 1 });
+        expect(short.stats().submits).toBe(submits + 2);
+        expect(await floats(short, y, 1)).toEqual([12]);
+        await short.close();
+      });
+
       test('counts what it did, and times it where asked', async () => {
         const timed = await openWebGPU({ adapter: ADAPTER, timing: true });
         const x = upload(timed, [1]);

@@ -41,7 +41,7 @@ export interface WebGPUOptions {
   readonly f16?: boolean;
   /** Most bytes of one binding, where it is to be less than the adapter's; a multiple of 256. For tests. */
   readonly bindingLimit?: number;
-  /** Commands that wait before a batch is submitted unasked. */
+  /** Most commands that wait before a batch is submitted unasked: 256; the first ones after a read are shorter. */
   readonly batchSize?: number;
   /** Measure the time that `execute` takes (`stats().recordMs`); costs two clock readings per call. */
   readonly timing?: boolean;

@@ -59,6 +59,9 @@ export interface RecorderHost {
   readonly wait: Wait;
 }
 
+/** Commands of the first batch that goes unasked after somebody has read. */
+const FIRST_BATCH = 16;
+
 export class Recorder {
   /** Counts the submitted batches; a block whose `batch` equals it is used by commands that wait here. */
   batch = 0;
@@ -70,6 +73,11 @@ export class Recorder {
   private commands: Command[] = [];
   /** Dispatches, writes and copies that wait. */
   private waiting = 0;
+  /**
+   * How many of them are a batch: few at first, so that the device begins while the rest of a step is recorded, then twice as
+   * many each time, since every submit costs the host something of its own.
+   */
+  private enough: number;
   private readonly parameters: Parameters;
   private readonly retired: Parameters[] = [];
   private readonly blocks: Block[] = [];
@@ -78,8 +86,10 @@ export class Recorder {
 
   constructor(
     private readonly host: RecorderHost,
-    private readonly threshold: number,
+    /** Commands of the longest batch. */
+    private readonly most: number,
   ) {
+    this.enough = Math.min(FIRST_BATCH, most);
     this.parameters = new Parameters(host.gpu, host.pipelines);
   }
 
@@ -127,7 +137,8 @@ export class Recorder {
     for (const block of list.blocks) block.batch = this.batch;
     this.push({ kind: 'list', list }, list.dispatches);
     this.dispatches += list.dispatches;
-    this.submitIfFull();
+    // It is encoded in no time, and mostly read next.
+    if (this.waiting >= this.most) this.submitIfReady();
   }
 
   private push(command: Command, count = 1): void {
@@ -152,7 +163,7 @@ export class Recorder {
 
   /** Submits a full batch, if its pipelines are ready; ops call this and never wait. */
   submitIfFull(): void {
-    if (this.waiting >= this.threshold) this.submitIfReady();
+    if (this.waiting >= this.enough) this.submitIfReady();
   }
 
   submitIfReady(): void {
@@ -168,6 +179,7 @@ export class Recorder {
       else if (this.times?.oneByOne) await this.runOneByOne(this.times);
       else this.submit();
     }
+    this.enough = Math.min(FIRST_BATCH, this.most);
   }
 
   /** Runs what waits, dispatch by dispatch, each waited for. */
@@ -235,6 +247,7 @@ export class Recorder {
     this.parameters.upload();
     this.encode(commands, this.parameters);
     this.forget();
+    this.enough = Math.min(2 * this.enough, this.most);
     this.encodeMs += performance.now() - started;
   }
 
