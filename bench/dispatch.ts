@@ -241,12 +241,18 @@ export async function emptyDispatches(adapter: string, rounds = 7): Promise<Empt
   }));
 }
 
-/** Replays in this process and, where there is one, in a headless Chromium on SwiftShader, each alone. */
+/**
+ * Replays in this process, with the adapter and with Dawn's null backend, which takes the same calls and has no driver behind
+ * them; and, where there is one, in a headless Chromium on SwiftShader. Each alone.
+ */
 async function replays(adapter: string, rounds: number): Promise<ReplayCost[]> {
-  const device = await openWebGPU({ adapter });
-  const here = await replayCost(device, rounds);
-  await device.close();
-  const costs = [{ ...here, name: `Node.js, ${here.name}` }];
+  const costs: ReplayCost[] = [];
+  for (const name of new Set([adapter, 'null'])) {
+    const device = await openWebGPU({ adapter: name });
+    const here = await replayCost(device, rounds);
+    await device.close();
+    costs.push({ ...here, name: `Node.js, ${here.name}` });
+  }
   if (browserProblem === null && !adapter.includes('null')) {
     // Isolated pages have a finer clock.
     const { page, close } = await openPage(new URL('./replay-page.ts', import.meta.url), { isolated: true });
