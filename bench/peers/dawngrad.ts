@@ -80,7 +80,7 @@ const OPS: Record<string, (inputs: Tensor[], c: OpCase) => () => Tensor[]> = {
   },
 };
 
-/** As `KVCache` and generation do it: keys and values are kept in place, the step is captured and replayed for each token. */
+/** As `KVCache` and generation do it: keys and values are kept in place. */
 function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tensor[] {
   const p = Object.fromEntries(specs.map(({ name }, i) => [name, inputs[i]]));
   const { layers, heads, dim: C, blockSize } = config!;
@@ -95,9 +95,9 @@ function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tens
     return dg.stack([filled(p.keys), filled(p.values)]);
   });
   const slot = dg.tensor([blockSize - 1], { dtype: 'int32' });
-  const step = dg.capture((token: Tensor) =>
+  return () =>
     dg.noGrad(() => {
-      let x = dg.embedding(p['head.weight'], token).add(p['positions.weight'].narrow(0, blockSize - 1, 1));
+      let x = dg.embedding(p['head.weight'], p.token).add(p['positions.weight'].narrow(0, blockSize - 1, 1));
       for (let i = 0; i < layers; i++) {
         const name = `blocks.${i}`;
         const qkv = linear(norm(x, `${name}.ln1`), `${name}.attention.qkv`);
@@ -109,39 +109,25 @@ function decode(inputs: Tensor[], { inputs: specs, config }: OpCase): () => Tens
         const h = linear(norm(x, `${name}.ln2`), `${name}.up`, { activation: 'geluTanh' });
         x = linear(h, `${name}.down`, { residual: x });
       }
-      return dg.linear(norm(x, 'norm'), p['head.weight']);
-    }),
-  );
-  return () => [step(p.token).clone()];
-}
-
-/** Gradients outlive scopes. */
-function releaseAll(tensors: Tensor[]): void {
-  for (const t of tensors) t.release();
+      return [dg.linear(norm(x, 'norm'), p['head.weight'])];
+    });
 }
 
 function prepareOp(c: OpCase, device: dg.Device): Prepared {
   const inputs = inputTensors(c);
-  const once = OPS[c.kind](inputs, c);
+  const run = dg.capture(OPS[c.kind](inputs, c), { device });
   return {
     async check() {
-      const outputs = dg.scope(once);
-      const all = await Promise.all(outputs.map((t) => t.data()));
-      for (const t of outputs) t.release();
-      return all as Float32Array[];
+      return (await Promise.all(run().map((t) => t.data()))) as Float32Array[];
     },
     async iterate() {
-      for (let i = 1; i < c.repeat; i++) dg.scope(() => releaseAll(once()));
-      const probe = dg.scope(() => {
-        const outputs = once();
-        const first = outputs.at(-1)!.reshape([-1]).narrow(0, 0, 1).clone().detach();
-        releaseAll(outputs);
-        return first;
-      });
+      for (let i = 1; i < c.repeat; i++) run();
+      const probe = dg.scope(() => run().at(-1)!.reshape([-1]).narrow(0, 0, 1).clone());
       await probe.item();
       probe.release();
     },
     dispose() {
+      run.release();
       for (const t of inputs) t.release();
       void device.synchronize();
     },

@@ -58,7 +58,7 @@ const collected = new FinalizationRegistry<Map<string, Entry<unknown>>>((entries
 /**
  * Makes a function repeatable: the first call with inputs of given shapes runs it and notes the device's work, further
  * calls copy their inputs in and do the same work again. Results are those of the function itself, bit for bit; what
- * JavaScript did in it is not repeated.
+ * JavaScript did in it is not repeated, nor is work that nothing outside depends on.
  *
  * - Learning rates of optimizers, their step counts and random numbers move on from call to call. Everything else that
  *   is no input stays as it was: other hyper-parameters, `train()` or `eval()`, numbers, tensors made from host values.

@@ -1,6 +1,6 @@
 /**
- * What both devices share of capturing: which buffers a captured run of work needs only inside, and how few blocks of
- * memory these can share.
+ * What both devices share of capturing: which buffers a captured run of work needs only inside, what of the work nobody
+ * reads, and how few blocks of memory the buffers can share.
  */
 import type { DeviceBuffer } from './types.js';
 
@@ -19,6 +19,35 @@ export class CapturedBuffers {
   }
 }
 
+/** What a note of work reads and writes. */
+export interface Touched {
+  /** All of its buffers. */
+  readonly buffers: readonly DeviceBuffer[];
+  /** Those that it writes, in part or in whole. */
+  readonly written: readonly DeviceBuffer[];
+}
+
+/**
+ * Leaves out notes that change nothing outside: all that they write are internal buffers that none of the later notes
+ * reads, or only others that are left out.
+ */
+export function withoutUnread<N>(
+  notes: readonly N[],
+  internal: ReadonlySet<DeviceBuffer>,
+  touched: (note: N) => Touched,
+): N[] {
+  const read = new Set<DeviceBuffer>();
+  const kept: N[] = [];
+  for (const note of notes.toReversed()) {
+    const { buffers, written } = touched(note);
+    if (written.every((buffer) => internal.has(buffer) && !read.has(buffer))) continue;
+    // Who writes a part of a buffer needs what wrote the rest.
+    for (const buffer of buffers) read.add(buffer);
+    kept.push(note);
+  }
+  return kept.reverse();
+}
+
 /** One block that serves several buffers, one after the other. */
 export interface Slot {
   readonly bytes: number;
@@ -28,15 +57,15 @@ export interface Slot {
  * Gives every buffer a slot such that no two buffers in use at the same time share one, in few bytes: the largest
  * buffer first, each into the smallest slot that is free while it is in use.
  *
- * @param uses the buffers that each command uses, in order
+ * @param notes the buffers that each command uses, in order
  * @param internal the buffers to place; others are left out
  */
 export function planSlots(
-  uses: readonly (readonly DeviceBuffer[])[],
+  notes: readonly Pick<Touched, 'buffers'>[],
   internal: ReadonlySet<DeviceBuffer>,
 ): Map<DeviceBuffer, Slot> {
   const spans = new Map<DeviceBuffer, { first: number; last: number }>();
-  uses.forEach((buffers, at) => {
+  notes.forEach(({ buffers }, at) => {
     for (const buffer of buffers) {
       if (!internal.has(buffer)) continue;
       const span = spans.get(buffer);

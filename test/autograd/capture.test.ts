@@ -244,6 +244,36 @@ eachDevice('capture', (place) => {
     expect([...(await fn(x).data())]).toEqual([24, 48, 72]);
   });
 
+  it('leaves out what nobody reads, and nothing else', async () => {
+    const x = place.make([1, 2], [2]);
+    const unread = capture((x: Tensor) => {
+      // Lost, with all that leads to it.
+      x.add(place.make([3, 4], [2]))
+        .exp()
+        .mul(x);
+      return x.mul(2);
+    });
+    const total = place.make([0, 0], [2]);
+    const outside = capture((x: Tensor) => {
+      noGrad(() => total.add_(x.mul(3)));
+      return x.mul(2);
+    });
+    const w = place.make([5, 6], [2]).requiresGrad_();
+    const gradient = capture((x: Tensor) => {
+      w.mul(x).backward({ gradient: x });
+      const { grad } = w;
+      w.grad = null;
+      return grad!;
+    });
+    for (let i = 1; i <= 3; i++) {
+      expect([...(await unread(x).data())]).toEqual([2, 4]);
+      expect([...(await outside(x).data())]).toEqual([2, 4]);
+      expect([...(await total.data())]).toEqual([3 * i, 6 * i]);
+      expect([...(await gradient(x).data())]).toEqual([1, 4]);
+    }
+    expect([unread, outside, gradient].map((fn) => fn.stats.dispatches)).toEqual([1, 3, 1]);
+  });
+
   it('rewrites what the host wrote where the step changes it', async () => {
     const fn = capture((x: Tensor) => {
       const counter = place.make([5, 5], [2]);

@@ -1,5 +1,5 @@
 /** Capturing on the CPU device: calls are noted, given memory by a plan, and run again with arguments made beforehand. */
-import { CapturedBuffers, planSlots } from '../capture.js';
+import { CapturedBuffers, planSlots, type Touched, withoutUnread } from '../capture.js';
 import type { Phase } from '../tracing.js';
 import type { Capture, DeviceBuffer, Program, Recording, View } from '../types.js';
 
@@ -28,6 +28,12 @@ export interface RecordingHost {
   watch(buffer: DeviceBuffer, freed: () => void): () => void;
   /** Makes a call ready to be run again and again. */
   prepare(call: Call): () => void;
+}
+
+function touchedBy(note: Call | Write): Touched {
+  if ('buffer' in note) return { buffers: [note.buffer], written: [note.buffer] };
+  const written = note.outputs.map((view) => view.buffer);
+  return { buffers: [...note.inputs.map((view) => view.buffer), ...written], written };
 }
 
 export class CPUCapture implements Capture {
@@ -75,10 +81,8 @@ export class CPUCapture implements Capture {
     this.close();
     const { host } = this;
     const { internal } = this.buffers;
-    const changed = new Set<DeviceBuffer>();
-    for (const note of this.notes) {
-      if ('program' in note) for (const { buffer } of note.outputs) changed.add(buffer);
-    }
+    const notes = withoutUnread(this.notes, internal, touchedBy);
+    const changed = new Set(notes.flatMap((note) => ('program' in note ? touchedBy(note).written : [])));
     const placed = new Set(internal);
     const moved = new Map<DeviceBuffer, DeviceBuffer>();
     const owned: DeviceBuffer[] = [];
@@ -88,17 +92,14 @@ export class CPUCapture implements Capture {
       return buffer;
     };
     // What the host has written, and nothing overwrites, is written once for all, where nothing else lies.
-    for (const note of this.notes) {
+    for (const note of notes) {
       if (!('data' in note) || !internal.has(note.buffer) || changed.has(note.buffer)) continue;
       placed.delete(note.buffer);
       if (!moved.has(note.buffer)) moved.set(note.buffer, take(note.buffer.bytes));
     }
     const constants = new Set(moved.keys());
-    const uses = this.notes.map((note) =>
-      'program' in note ? [...note.inputs, ...note.outputs].map((v) => v.buffer) : [note.buffer],
-    );
     const slots = new Map<unknown, DeviceBuffer>();
-    for (const [buffer, slot] of planSlots(uses, placed)) {
+    for (const [buffer, slot] of planSlots(notes.map(touchedBy), placed)) {
       let place = slots.get(slot);
       if (!place) slots.set(slot, (place = take(slot.bytes)));
       moved.set(buffer, place);
@@ -112,7 +113,7 @@ export class CPUCapture implements Capture {
     const placeView = (view: View): View => ({ ...view, buffer: place(view.buffer) });
     const actions: (() => void)[] = [];
     let dispatches = 0;
-    for (const note of this.notes) {
+    for (const note of notes) {
       if ('program' in note) {
         const inputs = note.inputs.map(placeView);
         const outputs = note.outputs.map(placeView);

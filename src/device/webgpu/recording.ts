@@ -1,5 +1,5 @@
 /** Capturing on WebGPU: dispatches are noted, given blocks by a plan, and kept as commands with their bind groups. */
-import { CapturedBuffers, planSlots, type Slot } from '../capture.js';
+import { CapturedBuffers, planSlots, type Slot, type Touched, withoutUnread } from '../capture.js';
 import type { Capture, DeviceBuffer, Dispatch, Recording } from '../types.js';
 import type { DispatchWork } from '../work.js';
 import { Parameters } from './parameters.js';
@@ -23,6 +23,12 @@ interface NotedWrite {
   readonly buffer: DeviceBuffer;
   readonly offset: number;
   readonly data: Uint8Array<ArrayBuffer>;
+}
+
+function touchedBy(note: NotedDispatch | NotedWrite): Touched {
+  if ('buffer' in note) return { buffers: [note.buffer], written: [note.buffer] };
+  const { kernel, buffers } = note.dispatch;
+  return { buffers, written: buffers.filter((_, i) => kernel.bindings[i].access === 'read_write') };
 }
 
 export class WebGPUCapture implements Capture {
@@ -59,23 +65,16 @@ export class WebGPUCapture implements Capture {
     this.close();
     const { gpu, pool, pipelines, recorder } = this.host;
     const { internal } = this.buffers;
-    const changed = new Set<DeviceBuffer>();
-    for (const note of this.notes) {
-      if (!('dispatch' in note)) continue;
-      const { kernel, buffers } = note.dispatch;
-      kernel.bindings.forEach(({ access }, i) => {
-        if (access === 'read_write') changed.add(buffers[i]);
-      });
-    }
+    const notes = withoutUnread(this.notes, internal, touchedBy);
+    const changed = new Set(notes.flatMap((note) => ('dispatch' in note ? touchedBy(note).written : [])));
     // What the host has written, and nothing overwrites, is written once for all, into a block that nothing else uses.
     const constants = new Set<DeviceBuffer>();
-    for (const note of this.notes) {
+    for (const note of notes) {
       if ('buffer' in note && internal.has(note.buffer) && !changed.has(note.buffer))
         constants.add(note.buffer);
     }
     const placed = new Set([...internal].filter((buffer) => !constants.has(buffer)));
-    const uses = this.notes.map((note) => ('dispatch' in note ? note.dispatch.buffers : [note.buffer]));
-    const plan = planSlots(uses, placed);
+    const plan = planSlots(notes.map(touchedBy), placed);
 
     const owned: Block[] = [];
     const take = (bytes: number): Block => {
@@ -104,7 +103,7 @@ export class WebGPUCapture implements Capture {
     const parameters = new Parameters(gpu, pipelines);
     const commands: (DispatchCommand | WriteCommand)[] = [];
     let dispatches = 0;
-    for (const note of this.notes) {
+    for (const note of notes) {
       if ('dispatch' in note) {
         const { op, dispatch, work } = note;
         commands.push(recorder.prepare(op, dispatch, dispatch.buffers.map(blockOf), parameters, work));
