@@ -4,6 +4,7 @@ import { biasGelu } from '../../src/autograd/ops/bias-gelu.js';
 import { dropout } from '../../src/autograd/ops/dropout.js';
 import { dropoutAdd } from '../../src/autograd/ops/dropout-add.js';
 import { embedding } from '../../src/autograd/ops/index.js';
+import { crossEntropy } from '../../src/autograd/ops/losses.js';
 import { addLayerNorm, layerNorm, rmsNorm } from '../../src/autograd/ops/norm-layers.js';
 import { randint, randn } from '../../src/autograd/ops/random.js';
 import { softmax } from '../../src/autograd/ops/softmax.js';
@@ -51,6 +52,11 @@ describe('fused rows', () => {
     expect(dispatches(() => biasGelu(...gelu))).toEqual(one);
     const scores = make(128, 65);
     expect(dispatches(() => softmax(scores, 1))).toEqual(one);
+    const targets = randint(0, 65, [128], { device });
+    // The mean of the rows' losses is one more each way.
+    const [rows, all] = [make(128, 65), make(128, 65)];
+    expect(dispatches(() => crossEntropy(rows, targets, { reduction: 'none' }))).toEqual(one);
+    expect(dispatches(() => crossEntropy(all, targets))).toEqual([2, 2]);
     const sum = [x(), x(), affine()] as const;
     expect(dispatches(() => addLayerNorm(sum[0], sum[1], 64, sum[2]))[0]).toBe(1);
   });

@@ -94,7 +94,7 @@ const samples: readonly Sample[] = [
 export const linearCrossEntropies: readonly OpInfo[] = [
   row<Options>({
     name: 'linearCrossEntropy',
-    covers: ['linearCrossEntropy', 'linearCrossEntropyBackward'],
+    covers: ['linearCrossEntropy', 'linearCrossEntropyBackward', 'lossMean'],
     run: ([a, w, t, b], options) => linearCrossEntropy(a, w, t, { ...options, bias: b }),
     torch:
       'F.cross_entropy(F.linear(a.reshape(-1, a.shape[-1]), b, inputs[3] if len(inputs) > 3 else None), c.reshape(-1).long(), label_smoothing=p.get("labelSmoothing", 0.0), ignore_index=p.get("ignoreIndex", -100), reduction=p.get("reduction", "mean")).reshape(c.shape if p.get("reduction") == "none" else ())',

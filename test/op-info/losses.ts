@@ -128,7 +128,7 @@ function notSame(name: string, fn: typeof mseLoss): ErrorSample[] {
 export const losses: readonly OpInfo[] = [
   row<Classes>({
     name: 'crossEntropy',
-    covers: ['crossEntropy', 'crossEntropyBackward'],
+    covers: ['crossEntropy', 'crossEntropyBackward', 'lossMean'],
     run: ([a, b, weight], p) => crossEntropy(a, b, { ...p, weight }),
     torch: `F.cross_entropy(a, b, label_smoothing=p.get("labelSmoothing", 0.0), ${CLASS_OPTIONS})`,
     gradInputs: [0],
@@ -201,7 +201,7 @@ export const losses: readonly OpInfo[] = [
   }),
   row<Classes>({
     name: 'nllLoss',
-    covers: ['crossEntropy', 'crossEntropyBackward'],
+    covers: ['crossEntropy', 'crossEntropyBackward', 'lossMean'],
     run: ([a, b, weight], p) => nllLoss(a, b, { ...p, weight }),
     torch: `F.nll_loss(a, b, ${CLASS_OPTIONS})`,
     gradInputs: [0],

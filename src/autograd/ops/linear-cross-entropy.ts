@@ -18,13 +18,13 @@ import { formatShape, numel, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { mode } from '../mode.js';
 import { type BackwardContext, defineOp } from '../op.js';
-import { div } from './arithmetic.js';
 import { reshape, sum } from './broadcast.js';
 import { crossEntropyBackwardOp } from './cross-entropy.js';
 import { linear } from './linear.js';
+import { lossMean } from './loss-mean.js';
 import { checkClasses, crossEntropy, type ReductionOptions } from './losses.js';
 import { matmul } from './matmul.js';
-import { select, transpose } from './views.js';
+import { transpose } from './views.js';
 
 const NAME = 'linearCrossEntropy';
 
@@ -182,6 +182,5 @@ export function linearCrossEntropy(
   const [losses, stats] = linearCrossEntropyOp.all([rows, weight, classes, ...(bias ? [bias] : [])], params);
   if (mode.debug) checkClasses({ name: NAME, ignoreIndex }, classes, words);
   if (reduction === 'none') return reshape(losses, targets.shape);
-  const total = sum(losses);
-  return reduction === 'sum' ? total : div(total, sum(select(stats.detach(), 0, 2)));
+  return reduction === 'sum' ? sum(losses) : lossMean(losses, stats);
 }

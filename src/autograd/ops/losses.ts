@@ -11,12 +11,12 @@ import { add, div, mul, sub } from './arithmetic.js';
 import { reshape, sum } from './broadcast.js';
 import { eq } from './compare.js';
 import { crossEntropyOp } from './cross-entropy.js';
+import { lossMean } from './loss-mean.js';
 import { bceOp, bceWithLogitsOp, huberOp } from './loss-pointwise.js';
 import { mean } from './mean.js';
 import { where } from './select.js';
 import { logSoftmax } from './softmax.js';
 import { abs, square } from './unary.js';
-import { select } from './views.js';
 
 /** What becomes of the losses of all elements. */
 export interface ReductionOptions {
@@ -93,8 +93,7 @@ function classLoss(input: Tensor, target: Tensor, params: ClassParams, options: 
   const [losses, stats] = crossEntropyOp.all(weight ? [input, target, weight] : [input, target], params);
   if (mode.debug) checkClasses(params, target, input.shape[dim]);
   if (reduction === 'none') return reshape(losses, target.shape);
-  const total = sum(losses);
-  return reduction === 'sum' ? total : div(total, sum(select(stats.detach(), 0, 2)));
+  return reduction === 'sum' ? sum(losses) : lossMean(losses, stats);
 }
 
 /** @internal In debug mode: classes out of range are reported at the next await. */
